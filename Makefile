@@ -1,0 +1,64 @@
+# Two commands: `make run` and `make test`. Everything they need is installed into $(VENV) first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRA ?= cpu
+READY := $(VENV)/.ready-$(EXTRA)
+
+.PHONY: run test lab notebooks record assignments benchmark lint lock clean
+
+## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
+run: $(READY)
+	COURSE_DATA_DIR= COURSE_OFFLINE=1 COURSE_PROFILE=quick $(BIN)/course run
+
+## test: lint, type check and all tests, the chapters through nbval among them
+test: $(READY) lint
+	$(BIN)/python -m pytest tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## lab: JupyterLab on the chapters
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+## notebooks: build the .ipynb files from their text sources and execute them in the full profile (authors)
+notebooks: $(READY)
+	COURSE_PROFILE=full $(BIN)/python notebooks/build.py --execute
+
+## record: run every chapter in the full profile with three seeds and record claims and checks in data/results (authors)
+record: $(READY)
+	COURSE_PROFILE=full $(BIN)/course run --record --seeds 0 1 2
+
+## assignments: an nbgrader course in build/assignments, ready to release
+assignments: $(READY)
+	$(BIN)/python notebooks/assignments.py build/assignments
+
+## benchmark: our training loop against plain Keras and PyTorch (PyTorch in an environment of its own)
+benchmark: $(READY) .venv-torch/.ready
+	$(BIN)/python benchmarks/loop.py --torch-python .venv-torch/bin/python
+
+$(READY): requirements/$(EXTRA).txt pyproject.toml
+	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements/$(EXTRA).txt)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/$(EXTRA).txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv-torch/.ready: benchmarks/requirements-torch.txt
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+## lock: resolve pyproject.toml again into the requirement files (authors)
+lock: $(READY)
+	for extra in cpu gpu; do \
+	  $(BIN)/uv pip compile pyproject.toml --extra $$extra --extra dev --universal --python-version 3.11 --generate-hashes \
+	    --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements/$$extra.txt; \
+	done
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis course_lib/__pycache__ .cache
