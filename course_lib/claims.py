@@ -1,0 +1,118 @@
+"""The ledger of claims and their verdicts: :func:`claim` records a value, :func:`ledger` judges it. Chapter 00."""
+
+from __future__ import annotations
+
+import operator
+import re
+import statistics
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib import records, settings
+
+CLAIMS = settings.REPOSITORY / "data" / "claims.toml"
+SEEDS_NEEDED = 3
+_RULE = re.compile(r"value (<=|>=|<|>|==) (-?[0-9.]+)")
+_COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim of the ledger: what was said, where, and what would count as reproduced."""
+
+    id: str
+    claim: str
+    sources: str
+    chapter: int
+    metric: str
+    reproduced: str
+    partly: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with its recorded values (one a seed, full profile) and what follows from them."""
+
+    entry: Entry
+    values: dict[int, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds; NaN where nothing was recorded."""
+        return statistics.fmean(self.values.values()) if self.values else float("nan")
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over the seeds (n - 1); NaN below two seeds."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else float("nan")
+
+    @property
+    def verdict(self) -> str:
+        """*reproduced* if its rule holds for every seed, *partly* if it or its weaker rule holds for the mean."""
+        if len(self.values) < SEEDS_NEEDED:
+            return f"open ({len(self.values)} of {SEEDS_NEEDED} seeds)"
+        if all(_holds(self.entry.reproduced, value) for value in self.values.values()):
+            return "reproduced"
+        rules = [self.entry.reproduced, *([self.entry.partly] if self.entry.partly else [])]
+        return "partly" if any(_holds(rule, self.mean) for rule in rules) else "not reproduced"
+
+
+def entries(path: Path = CLAIMS) -> dict[str, Entry]:
+    """Read the claims. Raises ValueError where an entry lacks a key, has one too many, or a rule cannot be read."""
+    table: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Entry] = {}
+    for name, keys in table.items():
+        try:
+            found[name] = Entry(id=name, partly=keys.pop("partly", ""), **keys)
+        except TypeError as error:
+            raise ValueError(f"{path.name}, claim {name!r}: {error}") from error
+        for rule in (found[name].reproduced, found[name].partly):
+            if rule and not _RULE.fullmatch(rule):
+                raise ValueError(f"{path.name}, claim {name!r}: {rule!r} is no rule; write for example 'value >= 0.989'.")
+    return found
+
+
+def _holds(rule: str, value: float) -> bool:
+    match = _RULE.fullmatch(rule)
+    assert match, rule  # entries() has read it
+    return bool(_COMPARE[match[1]](value, float(match[2])))
+
+
+def claim(name: str, value: float) -> None:
+    """Record ``value`` as this run's measurement of claim ``name`` and print claim and rule.
+
+    Raises KeyError where the ledger has no such claim, ValueError where it belongs to another chapter.
+    """
+    known, chapter = entries(), settings.current().chapter
+    if name not in known:
+        raise KeyError(f"there is no claim {name!r} in {CLAIMS.name}; it has {', '.join(known)}.")
+    entry = known[name]
+    if entry.chapter != chapter:
+        raise ValueError(f"claim {name!r} belongs to chapter {entry.chapter}, this is chapter {chapter}.")
+    records.append("claim", name, float(value))
+    print(f"“{entry.claim}” ({entry.sources})\n{entry.metric}: {value:.4g} here; reproduced where {entry.reproduced}")
+
+
+def ledger(path: Path = CLAIMS, results: Path = records.RESULTS, *, chapter: int | None = None) -> list[Verdict]:
+    """Judge every claim (of one chapter, if given) from the records in ``results``; nothing is typed by hand."""
+    found = [record for record in records.read(results) if record["kind"] == "claim"]
+    return [
+        Verdict(entry, {record["seed"]: record["value"] for record in found if record["id"] == name})
+        for name, entry in entries(path).items()
+        if chapter in (None, entry.chapter)
+    ]
+
+
+def claims_table(chapter: int | None = None) -> str:
+    """Render the ledger as a Markdown table: claim, source, metric, mean ± sd over the seeds, verdict, chapter."""
+    lines = [
+        "| claim | source | measured | value (mean ± sd over seeds) | reproduced where | verdict | chapter |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in ledger(chapter=chapter):
+        entry, number = row.entry, f"{row.mean:.4g} ± {row.sd:.2g} ({len(row.values)})" if row.values else "—"
+        cells = (entry.claim, entry.sources, entry.metric, number, entry.reproduced, f"**{row.verdict}**")
+        lines.append(f"| {' | '.join(cells)} | {entry.chapter:02d} |")
+    return "\n".join(lines)
