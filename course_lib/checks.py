@@ -38,7 +38,9 @@ def expect(
 
 def _band(name: str, exactly: float | None, full: Band | None, quick: Band | None, profile: str) -> Band:
     if (exactly is None) == (full is None and quick is None):
-        raise ValueError(f"expect({name!r}): give either exactly=… or the bands full=(low, high) and quick=(low, high).")
+        raise ValueError(
+            f"expect({name!r}): give either exactly=… or the bands full=(low, high) and quick=(low, high)."
+        )
     if exactly is not None:
         return float(exactly), float(exactly)
     band = full if profile == "full" else quick

@@ -13,6 +13,7 @@ from typing import Any
 from course_lib import records, settings
 
 CLAIMS = settings.REPOSITORY / "data" / "claims.toml"
+PAGE = settings.REPOSITORY / "data" / "CLAIMS.md"
 SEEDS_NEEDED = 3
 _RULE = re.compile(r"value (<=|>=|<|>|==) (-?[0-9.]+)")
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
@@ -70,7 +71,9 @@ def entries(path: Path = CLAIMS) -> dict[str, Entry]:
             raise ValueError(f"{path.name}, claim {name!r}: {error}") from error
         for rule in (found[name].reproduced, found[name].partly):
             if rule and not _RULE.fullmatch(rule):
-                raise ValueError(f"{path.name}, claim {name!r}: {rule!r} is no rule; write for example 'value >= 0.989'.")
+                raise ValueError(
+                    f"{path.name}, claim {name!r}: {rule!r} is no rule; write for example 'value >= 0.989'."
+                )
     return found
 
 
@@ -116,3 +119,12 @@ def claims_table(chapter: int | None = None) -> str:
         cells = (entry.claim, entry.sources, entry.metric, number, entry.reproduced, f"**{row.verdict}**")
         lines.append(f"| {' | '.join(cells)} | {entry.chapter:02d} |")
     return "\n".join(lines)
+
+
+def page() -> str:
+    """Return the whole of data/CLAIMS.md; ``course claims --write`` writes it, and a test compares."""
+    return (
+        "# Claims of the sources, and what we measured\n\n"
+        "Written by `course claims --write` from `data/claims.toml` and the records in `data/results/`.\n\n"
+        f"{claims_table()}\n"
+    )

@@ -1,4 +1,4 @@
-"""Measured values, appended by running a chapter and read back by the ledger and the tables. Introduced in chapter 00."""
+"""Measured values, appended by running a chapter and read back by the ledger and the tables. Chapter 00."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def append(kind: str, name: str, value: float, **more: Any) -> None:
         "value": value,
         "seed": current.seed,
         "profile": current.profile,
-        "data": "full" if all(map(settings.has_full_data, settings.CHAPTER_DATA.get(current.chapter, ()))) else "sample",
+        "data": "full"
+        if all(map(settings.has_full_data, settings.CHAPTER_DATA.get(current.chapter, ())))
+        else "sample",
         "chapter": current.chapter,
         **more,
         "versions": settings.versions(),

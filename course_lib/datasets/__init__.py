@@ -1,4 +1,4 @@
-"""Data sets, one module each; :mod:`course_lib.datasets.sources` says where the bytes come from and that they are whole."""
+"""Data sets, one module each; :mod:`course_lib.datasets.sources` says where the bytes come from."""
 
 from course_lib.datasets.digits import load_digits
 from course_lib.datasets.fashion import load_fashion

@@ -1,0 +1,239 @@
+"""The command ``course``: doctor, data, run, claims, train. Introduced in chapter 00."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from course_lib import claims, settings
+
+NOTEBOOKS = settings.REPOSITORY / "notebooks"
+CELL_SECONDS = 1_800
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 well, 1 something failed, 2 the words were wrong."""
+    parser = argparse.ArgumentParser(prog="course", description="Look after the course and run its chapters.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    doctor = commands.add_parser("doctor", help="say what this machine has and whether the course can run on it")
+    doctor.set_defaults(run=lambda words: _doctor())
+    data = commands.add_parser("data", help="say which data are there, verify or download them")
+    data.add_argument("action", choices=["list", "check", "download"], nargs="?", default="list")
+    data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion_mnist; default: all")
+    data.set_defaults(run=lambda words: _data(words.action, words.names))
+    run = commands.add_parser("run", help="execute chapters and print a table of times and checks")
+    run.add_argument("chapters", nargs="*", type=int, help="chapter numbers; default: all")
+    run.add_argument("--profile", choices=settings.PROFILES, help="default: full where the full data are, else quick")
+    run.add_argument("--seeds", nargs="+", type=int, default=[], help="run once with each of these seeds")
+    run.add_argument("--record", action="store_true", help="append claims and checks to data/results")
+    run.set_defaults(run=lambda words: _run(words.chapters, words.profile, words.seeds, words.record))
+    ledger = commands.add_parser("claims", help="print the ledger of claims, or write it to data/CLAIMS.md")
+    ledger.add_argument("--chapter", type=int)
+    ledger.add_argument("--write", action="store_true")
+    ledger.set_defaults(run=lambda words: _claims(words.chapter, words.write))
+    train = commands.add_parser("train", help="train a network outside the notebooks and save weights with a card")
+    train.add_argument("network", choices=["lenet5"])
+    train.add_argument("--data", choices=["any", "full", "sample"], default="any", help="which MNIST")
+    train.add_argument("--activation", default="relu")
+    train.add_argument("--pooling", default="max")
+    train.add_argument("--epochs", type=int, default=20)
+    train.add_argument("--learning-rate", type=float, default=3e-3)
+    train.add_argument("--distort", action="store_true", help="small random affine distortions of the digits")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--checkpoint", help="folder from which an interrupted run goes on")
+    train.add_argument("--output", type=Path, required=True, help="folder for weights and card")
+    train.set_defaults(run=_train)
+    words = parser.parse_args(arguments)
+    try:
+        return int(words.run(words))
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"course {words.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _doctor() -> int:
+    print(f"machine    {settings.machine()}")
+    if sys.platform == "linux":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        print(f"memory     {memory:.1f} GiB")
+    print(f"disk       {shutil.disk_usage(settings.REPOSITORY).free / 2**30:.0f} GiB free")
+    settings.setup(chapter=0)
+    for name in sorted({name for names in settings.CHAPTER_DATA.values() for name in names}):
+        print(f"data       {name}: {'full set found' if settings.has_full_data(name) else 'not found locally'}")
+    print("data       sample digits: ", end="")
+    from course_lib.datasets.digits import read_sample
+
+    print(f"{len(read_sample()[1]):,} digits, whole")
+    folder = settings.download_folder()
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    writable = os.access(parent, os.W_OK)
+    print(f"downloads  {'can' if writable else 'CANNOT'} be kept in COURSE_CACHE_DIR or the course's .cache")
+    return 0 if writable else 1
+
+
+def _data(action: str, names: list[str]) -> int:
+    from course_lib.datasets import DataError, digits, fashion, sources
+
+    known = {wanted.name: wanted for wanted in (digits.MNIST, fashion.FASHION_MNIST)}
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(known)}.")
+    failed = 0
+    for name in names or known:
+        try:
+            if action == "list":
+                found = (
+                    "found" if settings.has_full_data(name) else "not found locally; `course data download` fetches it"
+                )
+            else:
+                if action == "check" and not settings.has_full_data(name):
+                    raise sources.DataUnavailable("not found locally; `course data download` fetches it")
+                splits, where = sources.find_tfds(known[name])
+                found = f"whole ({where}): " + ", ".join(f"{len(raw[1]):,} {split}" for split, raw in splits.items())
+        except DataError as error:
+            found, failed = str(error), failed + 1
+        print(f"{name}: {found}")
+    return min(failed, 1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One execution of a chapter."""
+
+    chapter: str
+    seed: int | None
+    seconds: float
+    checks: int
+    claims: int
+    error: str
+
+
+def chapters(numbers: list[int] | None = None) -> list[Path]:
+    """Return the notebooks of the chapters, all or those of ``numbers``. Raises ValueError for one that is not there."""
+    found = {int(path.name[:2]): path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    if missing := [number for number in numbers or () if number not in found]:
+        raise ValueError(f"there is no chapter {missing[0]}; there are {', '.join(map(str, found))}.")
+    return [found[number] for number in numbers or found]
+
+
+def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Outcome:
+    """Execute a chapter in a kernel of its own, leave the file as it is, and say how it went."""
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    start, error = time.perf_counter(), ""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "run.jsonl"
+        environment = {**os.environ, "COURSE_RUN_LOG": str(log), "TQDM_DISABLE": "1"}
+        environment |= {"COURSE_RECORD": "1"} if record else {}
+        environment |= {"COURSE_SEED": str(seed)} if seed is not None else {}
+        label = path.stem if seed is None else f"{path.stem}, seed {seed}"
+        with tqdm(total=cells, desc=label, unit=" cells", leave=False) as bar:
+            client = nbclient.NotebookClient(
+                notebook,
+                timeout=CELL_SECONDS,
+                resources={"metadata": {"path": str(path.parent)}},
+                on_cell_executed=lambda **_: bar.update(),
+            )
+            try:
+                client.execute(env=environment)
+            except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as failure:
+                error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure)).strip()
+            except nbclient.exceptions.DeadKernelError:
+                error = "the kernel died; most often that means that memory ran out"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    kinds = [json.loads(line) for line in lines]
+    checks = sum(entry["kind"] == "check" and entry["passed"] for entry in kinds)
+    return Outcome(
+        path.stem, seed, time.perf_counter() - start, checks, sum(entry["kind"] == "claim" for entry in kinds), error
+    )
+
+
+def _run(numbers: list[int], profile: str | None, seeds: list[int], record: bool) -> int:
+    if profile:
+        os.environ["COURSE_PROFILE"] = profile
+    outcomes: list[Outcome] = []
+    for path in chapters(numbers):
+        for seed in seeds or [None]:  # type: ignore[list-item]
+            outcomes.append(execute(path, seed=seed, record=record))
+            outcome = outcomes[-1]
+            print(f"{outcome.chapter}: {'FAILED' if outcome.error else 'done'} in {outcome.seconds:.0f} s", flush=True)
+    for outcome in outcomes:
+        if outcome.error:
+            print(f"\n{outcome.chapter} failed:\n{outcome.error}", file=sys.stderr)
+    print(f"\n{'chapter':<20}{'seed':>5}{'seconds':>9}{'checks passed':>15}{'claims':>8}  result")
+    for outcome in outcomes:
+        seed_text = "" if outcome.seed is None else str(outcome.seed)
+        row = f"{outcome.chapter:<20}{seed_text:>5}{outcome.seconds:>9.1f}{outcome.checks:>15}{outcome.claims:>8}"
+        print(f"{row}  {'FAILED' if outcome.error else 'ok'}")
+    return int(any(outcome.error for outcome in outcomes))
+
+
+def _claims(chapter: int | None, write: bool) -> int:
+    table = claims.claims_table(chapter)
+    if write:
+        claims.PAGE.write_text(claims.page(), encoding="utf-8")
+    print(table)
+    return 0
+
+
+def _train(words: argparse.Namespace) -> int:
+    chosen = settings.setup(chapter=1, seed=words.seed)
+    import keras
+
+    from course_lib.datasets import load_digits
+    from course_lib.models.layers import RandomAffine
+    from course_lib.models.lenet import lenet5
+    from course_lib.training.loop import fit
+
+    data = load_digits(source=words.data)
+    model = lenet5(activation=words.activation, pooling=words.pooling)
+    trained = model
+    if words.distort:
+        trained = keras.Sequential([keras.Input(model.input_shape[1:]), RandomAffine(seed=chosen.seed), model])
+    history = fit(
+        trained,
+        data.train,
+        validation=data.validation,
+        epochs=words.epochs,
+        learning_rate=words.learning_rate,
+        checkpoint=words.checkpoint,
+    )
+    if history.interrupted:
+        return 1
+    scores = trained.evaluate(data.test.images, data.test.labels, batch_size=1_000, verbose=0, return_dict=True)
+    words.output.mkdir(parents=True, exist_ok=True)
+    weights = words.output / f"{words.network}.weights.h5"
+    lenet = lenet5(activation=words.activation, pooling=words.pooling)  # without the optimizer's state
+    lenet.set_weights(model.get_weights())
+    lenet.save_weights(weights)
+    left_out = {"command", "run", "output", "checkpoint"}
+    card = {
+        **{name: value for name, value in vars(words).items() if name not in left_out},
+        "examples": len(data.train),
+        "source": data.source,
+        "validation accuracy": history.last("val_accuracy"),
+        "test accuracy": scores["accuracy"],
+        "bytes": weights.stat().st_size,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "versions": settings.versions(),
+    }
+    (words.output / f"{words.network}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    print(f"test accuracy {scores['accuracy']:.4f}; {weights} and its card are written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Networks of the course and the layers they need."""
