@@ -119,7 +119,7 @@ class Outcome:
 
 
 def chapters(numbers: list[int] | None = None) -> list[Path]:
-    """Return the notebooks of the chapters, all or those of ``numbers``. Raises ValueError for one that is not there."""
+    """Return the notebooks of the chapters, all or ``numbers``. Raises ValueError for one that is not there."""
     found = {int(path.name[:2]): path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
     if missing := [number for number in numbers or () if number not in found]:
         raise ValueError(f"there is no chapter {missing[0]}; there are {', '.join(map(str, found))}.")
