@@ -24,10 +24,11 @@ def expect(
     current = settings.current()
     low, high = _band(name, exactly, full, quick, current.profile)
     number = float(value)
-    wanted = f"exactly {_text(low)}" if exactly is not None else f"{_text(low)} to {_text(high)}"
+    band = f"{_text(low)} to {_text(high)} in the {current.profile} profile"
+    wanted = f"exactly {_text(low)}" if exactly is not None else band
     passed = math.isfinite(number) and low <= number <= high
     records.append("check", name, number, passed=passed)
-    line = f"{name}: {_text(number)} (expected {wanted}, {current.profile} profile)"
+    line = f"{name}: {_text(number)} (expected {wanted})"
     if not passed:
         raise CheckFailed(
             f"{line}. The text and this run disagree. If you changed the cell, that is your answer; if you did not, "
@@ -52,6 +53,6 @@ def _band(name: str, exactly: float | None, full: Band | None, quick: Band | Non
 
 
 def _text(number: float) -> str:
-    if number.is_integer():
+    if float(number).is_integer():
         return f"{number:,.0f}"
     return f"{number:.4g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,11 @@ def read(folder: Path = RESULTS, *, profile: str = "full") -> list[dict[str, Any
 def recorded(name: str, *, kind: str = "check") -> dict[int, float]:
     """Return what was recorded in the full profile under ``name``: seed → value. Empty where nothing was."""
     return {record["seed"]: record["value"] for record in read() if (record["kind"], record["id"]) == (kind, name)}
+
+
+def mean_and_sd(name: str, *, kind: str = "check") -> str:
+    """Return "mean ± sd (n seeds)" of what was recorded in the full profile, or "not recorded"."""
+    values = list(recorded(name, kind=kind).values())
+    if len(values) < 2:
+        return "not recorded"
+    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f} ({len(values)} seeds)"

@@ -1,0 +1,234 @@
+"""Exercise sheets: the learner's sheet, the solution and an nbgrader course, all from one text source.
+
+``python notebooks/assignments.py build/assignments`` makes an nbgrader course in that folder, ready to release.
+``python notebooks/assignments.py --sheets`` writes the committed notebooks in ``notebooks/exercises`` again.
+
+The sources are ``notebooks/src/exercises/*.py`` (Jupytext, py:percent). The header of a cell that is graded says the
+least that is needed, and :func:`source_notebook` adds what nbgrader wants besides:
+
+    # %% nbgrader={"grade_id": "q1-size", "solution": true}       a cell that the learner fills in
+    # %% nbgrader={"grade_id": "q1-size-tests", "points": 2}      its tests
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat.notebooknode import NotebookNode
+from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import IncludeHeaderFooter, InstantiateTests, SaveCells
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE / "src" / "exercises"
+SHEETS = HERE / "exercises"
+
+NBGRADER_SCHEMA = 3
+COURSE_CONFIG = '''"""nbgrader's settings for this course; `nbgrader` reads them when it is run in this folder."""
+
+import os
+
+from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+
+
+class DropDuplicates(DeduplicateIds):
+    """Takes the marks off a doubled cell so that the cell stays readable to the steps that follow.
+
+    nbgrader leaves empty metadata behind, takes them for metadata of an old version, and stops grading everybody.
+    """
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        cell, resources = super().preprocess_cell(cell, resources, cell_index)
+        if cell.metadata.get("nbgrader") == {}:
+            del cell.metadata["nbgrader"]
+        return cell, resources
+
+
+c = get_config()  # noqa: F821
+
+c.CourseDirectory.course_id = "lenet-to-alexnet"
+# Seconds a cell may run. The longest cell of the sheets takes a few seconds; an endless loop is interrupted, and the
+# cells after it are still graded.
+c.ExecutePreprocessor.timeout = 120
+# Each student's kernel is held to 8 GiB of data, 10 minutes of processor time and 256 MiB a file, so that a runaway
+# cell costs that student the marks and the machine nothing. Where the system has no such limits (Windows), it runs
+# without. This is no sandbox: grade work of people you do not trust in a container without network.
+limits = """
+try:
+    import resource as _resource
+    for _name, _limit in (("RLIMIT_DATA", 8 << 30), ("RLIMIT_CPU", 600), ("RLIMIT_FSIZE", 256 << 20)):
+        _resource.setrlimit(getattr(_resource, _name), (_limit, _limit))
+except (ImportError, AttributeError, ValueError, OSError):
+    pass
+"""
+c.Execute.extra_arguments = [f"--IPKernelApp.exec_lines={limits}"]
+# Marks must not hang on what data the grading machine has, or on its network.
+os.environ.update(COURSE_OFFLINE="1", COURSE_PROFILE="quick", COURSE_DATA_DIR="")
+c.Autograde.sanitize_preprocessors = [
+    ClearOutput,
+    DropDuplicates,
+    OverwriteKernelspec,
+    OverwriteCells,
+    CheckCellMetadata,
+]
+# A flood of output is cut in the graded copy.
+c.LimitOutput.max_lines = 200
+'''
+
+
+def source_notebook(source: Path) -> NotebookNode:
+    """Return the notebook that a text source describes, solutions and hidden tests in it.
+
+    nbgrader's metadata are completed and every cell has an id that depends on nothing but the source. Raises ValueError
+    where a graded cell has no ``grade_id``, or where two cells have the same one.
+    """
+    notebook = jupytext.read(source, fmt="py:percent")
+    kernel = notebook.metadata.get("kernelspec")
+    if not kernel:
+        raise ValueError(f"{source.name} names no kernel; its header needs jupyter: kernelspec: name: python3.")
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    used: set[str] = set()
+    for cell in notebook.cells:
+        if "nbgrader" in cell.metadata:
+            cell.metadata["nbgrader"] = _complete(cell.metadata["nbgrader"], source.name)
+            identity = cell.metadata["nbgrader"]["grade_id"]
+            if identity in used:
+                raise ValueError(f"{source.name} has two cells with the grade_id {identity!r}; it must be unique.")
+        else:
+            digest = hashlib.sha256(cell.source.encode()).hexdigest()[:12]
+            identity = next(name for name in _numbered(digest) if name not in used)
+        used.add(identity)
+        cell["id"] = identity
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _complete(brief: dict[str, object], name: str) -> NotebookNode:
+    """Return nbgrader's metadata of a cell in full."""
+    unknown = set(brief) - {"grade_id", "points", "solution"}
+    if unknown or not brief.get("grade_id") or ("points" in brief) == bool(brief.get("solution")):
+        raise ValueError(
+            f'{name} has a cell with nbgrader={brief}; it must be {{"grade_id": …, "solution": true}} for an answer or '
+            '{"grade_id": …, "points": …} for its tests.'
+        )
+    tests = "points" in brief
+    return nbformat.from_dict(
+        {
+            **brief,
+            "grade": tests,
+            "locked": tests,
+            "schema_version": NBGRADER_SCHEMA,
+            "solution": not tests,
+            "task": False,
+        }
+    )
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    """Yield the stem, then the stem with 2, 3, … behind it."""
+    yield stem
+    number = 2
+    while True:
+        yield f"{stem}-{number}"
+        number += 1
+
+
+def release_notebook(source: Path) -> NotebookNode:
+    """Return the learner's version: what nbgrader's own steps leave when solutions and hidden tests are taken out.
+
+    The steps that need a gradebook or a header file are left out; the others run in nbgrader's order, so that the
+    result is, cell for cell, what ``nbgrader generate_assignment`` releases.
+    """
+    notebook = source_notebook(source)
+    resources: dict[str, object] = {}
+    skipped = (IncludeHeaderFooter, InstantiateTests, SaveCells)
+    for step in GenerateAssignment().preprocessors:
+        if step not in skipped:
+            notebook, resources = step().preprocess(notebook, resources)
+    return notebook
+
+
+def as_text(notebook: NotebookNode) -> str:
+    """Return a notebook as the text of its file; the same notebook gives the same text."""
+    return nbformat.writes(notebook) + "\n"
+
+
+def sheets() -> dict[Path, str]:
+    """Return every committed exercise notebook with the text that it should have: learner's sheets and solutions."""
+    files = {}
+    for source in sorted(SOURCES.glob("*.py")):
+        files[SHEETS / f"{source.stem}.ipynb"] = as_text(release_notebook(source))
+        files[SHEETS / "solutions" / f"{source.stem}.ipynb"] = as_text(source_notebook(source))
+    return files
+
+
+def write_sheets() -> list[Path]:
+    """Write the exercise notebooks in ``notebooks/exercises`` where they differ from their sources; return which."""
+    changed = []
+    for path, text in sheets().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def run_nbgrader(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an nbgrader command in a course's folder, where it finds ``nbgrader_config.py``; return how it ended."""
+    # nbgrader calls alembic by its bare name, which is found only where the environment's programs are on the path.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    return subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+
+
+def build_course(folder: Path) -> list[str]:
+    """Make an nbgrader course in a folder, every sheet in it generated; return the names of the assignments.
+
+    Settings that a teacher has changed and work that was handed in stay as they are. Raises RuntimeError with
+    nbgrader's own words where it refuses a sheet, as it does when cells were added after work was handed in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "nbgrader_config.py"
+    if not config.exists():
+        config.write_text(COURSE_CONFIG, encoding="utf-8")
+    names = []
+    for source in sorted(SOURCES.glob("*.py")):
+        target = folder / "source" / source.stem / f"{source.stem}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(as_text(source_notebook(source)), encoding="utf-8")
+        done = run_nbgrader(folder, "generate_assignment", source.stem, "--force")
+        if done.returncode:
+            raise RuntimeError(f"nbgrader could not generate {source.stem}:\n{done.stderr}")
+        names.append(source.stem)
+    return names
+
+
+def main() -> None:
+    """Read the command line and do what it asks."""
+    parser = argparse.ArgumentParser(description="Build an nbgrader course, or the committed exercise notebooks.")
+    parser.add_argument("folder", nargs="?", type=Path, help="where the nbgrader course goes, say build/assignments")
+    parser.add_argument("--sheets", action="store_true", help="write notebooks/exercises from its sources again")
+    arguments = parser.parse_args()
+    if not arguments.sheets and arguments.folder is None:
+        parser.error("name a folder for the nbgrader course, or ask for --sheets")
+    if arguments.sheets:
+        for path in write_sheets():
+            print(f"wrote {path.relative_to(HERE.parent)}")
+    if arguments.folder is not None:
+        try:
+            names = build_course(arguments.folder)
+        except RuntimeError as error:
+            sys.exit(str(error))
+        print(f"nbgrader course in {arguments.folder}: {', '.join(names)}. Run nbgrader there.")
+
+
+if __name__ == "__main__":
+    main()
