@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -148,7 +149,7 @@ def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Out
                 on_cell_executed=lambda **_: bar.update(),
             )
             try:
-                client.execute(env=environment)
+                client.execute(env=environment, stderr=subprocess.DEVNULL)  # start-up notes of kernel and TensorFlow
             except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as failure:
                 error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure)).strip()
             except nbclient.exceptions.DeadKernelError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -54,8 +56,10 @@ def setup(chapter: int, seed: int = 0) -> Settings:
     settings = _from_environment(chapter, seed)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = settings.backend
-    import keras
+    with _no_native_log():
+        import keras
 
+        keras.ops.ones(1)
     if keras.config.backend() != settings.backend:
         raise RuntimeError(
             f"Keras already runs on {keras.config.backend()}, not on {settings.backend}. "
@@ -66,6 +70,20 @@ def setup(chapter: int, seed: int = 0) -> Settings:
     _current = settings
     print("\n".join(f"{name:<11}{value}" for name, value in describe(settings).items()))
     return settings
+
+
+@contextlib.contextmanager
+def _no_native_log() -> Iterator[None]:
+    """Drop what TensorFlow's C++ code writes to stderr while it starts: notes on its build, red in a notebook."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _from_environment(chapter: int, seed: int) -> Settings:
