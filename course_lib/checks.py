@@ -30,6 +30,7 @@ def expect(
     records.append("check", name, number, passed=passed)
     line = f"{name}: {_text(number)} (expected {wanted})"
     if not passed:
+        line = f"{name}: {number!r} (expected {wanted})" if math.isfinite(number) and not number.is_integer() else line
         raise CheckFailed(
             f"{line}. The text and this run disagree. If you changed the cell, that is your answer; if you did not, "
             "run `course doctor`, and please report the versions it prints."
@@ -44,11 +45,12 @@ def _band(name: str, exactly: float | None, full: Band | None, quick: Band | Non
         )
     if exactly is not None:
         return float(exactly), float(exactly)
+    for each in (full, quick):
+        if each is not None and not each[0] <= each[1]:
+            raise ValueError(f"expect({name!r}): the band {each} is empty; the lower end comes first.")
     band = full if profile == "full" else quick
     if band is None:
         raise ValueError(f"expect({name!r}): there is no band for the {profile} profile; give {profile}=(low, high).")
-    if not band[0] <= band[1]:
-        raise ValueError(f"expect({name!r}): the band {band} is empty; the lower end comes first.")
     return band
 
 

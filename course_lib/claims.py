@@ -15,7 +15,7 @@ from course_lib import records, settings
 CLAIMS = settings.REPOSITORY / "data" / "claims.toml"
 PAGE = settings.REPOSITORY / "data" / "CLAIMS.md"
 SEEDS_NEEDED = 3
-_RULE = re.compile(r"value (<=|>=|<|>|==) (-?[0-9.]+)")
+_RULE = re.compile(r"value (<=|>=|<|>|==) (-?[0-9]+(?:\.[0-9]+)?)")
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
 
@@ -69,8 +69,8 @@ def entries(path: Path = CLAIMS) -> dict[str, Entry]:
             found[name] = Entry(id=name, partly=keys.pop("partly", ""), **keys)
         except TypeError as error:
             raise ValueError(f"{path.name}, claim {name!r}: {error}") from error
-        for rule in (found[name].reproduced, found[name].partly):
-            if rule and not _RULE.fullmatch(rule):
+        for rule in (found[name].reproduced, found[name].partly or found[name].reproduced):
+            if not _RULE.fullmatch(str(rule)):
                 raise ValueError(
                     f"{path.name}, claim {name!r}: {rule!r} is no rule; write for example 'value >= 0.989'."
                 )
@@ -115,10 +115,17 @@ def claims_table(chapter: int | None = None) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in ledger(chapter=chapter):
-        entry, number = row.entry, f"{row.mean:.4g} ± {row.sd:.2g} ({len(row.values)})" if row.values else "—"
+        entry, number = row.entry, _number(row)
         cells = (entry.claim, entry.sources, entry.metric, number, entry.reproduced, f"**{row.verdict}**")
         lines.append(f"| {' | '.join(cells)} | {entry.chapter:02d} |")
     return "\n".join(lines)
+
+
+def _number(row: Verdict) -> str:
+    if not row.values:
+        return "—"
+    spread = f" ± {row.sd:.2g}" if len(row.values) > 1 else ""
+    return f"{row.mean:.4g}{spread} ({len(row.values)})"
 
 
 def page() -> str:

@@ -56,9 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--output", type=Path, required=True, help="folder for weights and card")
     train.set_defaults(run=_train)
     words = parser.parse_args(arguments)
+    from course_lib.datasets.sources import DataError  # imports no framework
+
     try:
         return int(words.run(words))
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ArithmeticError, DataError) as error:
         print(f"course {words.command}: {error}", file=sys.stderr)
         return 1
 
@@ -223,6 +225,7 @@ def _train(words: argparse.Namespace) -> int:
     left_out = {"command", "run", "output", "checkpoint"}
     card = {
         **{name: value for name, value in vars(words).items() if name not in left_out},
+        "seed": chosen.seed,
         "examples": len(data.train),
         "source": data.source,
         "validation accuracy": history.last("val_accuracy"),

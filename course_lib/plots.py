@@ -38,6 +38,8 @@ def image_grid(images: ArrayLike, titles: Sequence[str], *, columns: int = 8, si
     images and titles differ in number.
     """
     pictures = np.asarray(images)
+    if pictures.ndim == 4:
+        pictures = pictures[..., 0]
     if len(pictures) != len(titles):
         raise ValueError(f"{len(pictures)} images need as many titles, not {len(titles)}.")
     rows = -(-len(pictures) // columns)
@@ -48,7 +50,7 @@ def image_grid(images: ArrayLike, titles: Sequence[str], *, columns: int = 8, si
     for place in axes.flat:
         place.axis("off")
     for place, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        place.imshow(picture.squeeze(), cmap="RdBu_r" if signed else "gray_r", vmin=-limit if signed else 0, vmax=limit)
+        place.imshow(picture, cmap="RdBu_r" if signed else "gray_r", vmin=-limit if signed else 0, vmax=limit)
         place.set_title(title, fontsize=9)
     return figure
 

@@ -56,6 +56,7 @@ def read(folder: Path = RESULTS, *, profile: str = "full") -> list[dict[str, Any
             try:
                 record = json.loads(line)
                 key = (record["kind"], record["id"], record["seed"])
+                record["value"]
                 if record["profile"] == profile:
                     latest.pop(key, None)
                     latest[key] = record

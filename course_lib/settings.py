@@ -105,10 +105,11 @@ def _choice(variable: str, allowed: tuple[str, ...], default: str) -> str:
 
 
 def _whole_number(variable: str, default: int) -> int:
-    value = os.environ.get(variable, "") or str(default)
-    if not value.isdecimal():
-        raise ValueError(f"{variable} is {value!r}; it must be a whole number of 0 or more, or unset.")
-    return int(value)
+    value = os.environ.get(variable, "")
+    text, origin = (value, f"{variable} is {value!r}") if value else (str(default), f"seed is {default!r}")
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise ValueError(f"{origin}; it must be a whole number from 0 to 2^32 - 1.")
+    return int(text)
 
 
 def data_folders() -> list[Path]:

@@ -23,7 +23,7 @@ TRAIN = textwrap.dedent(
     digits = load_digits()
     rate = keras.optimizers.schedules.CosineDecay(0.05, 15 * 430)
     model = lenet5()
-    fit(model, digits.train, epochs=15, optimizer=keras.optimizers.SGD(rate, momentum=0.9))
+    fit(model, digits.train, epochs=15, optimizer=keras.optimizers.SGD(rate, momentum=0.9, weight_decay=0.004))
     scores = model.predict(digits.test.images, batch_size=1_000, verbose=0)
     print((scores.argmax(axis=1) == digits.test.labels).mean())
     """

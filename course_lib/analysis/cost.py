@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import keras
 
-from course_lib.models.layers import RadialBasis, SparseConv2D, Subsampling
+from course_lib.models.layers import EverySecond, RadialBasis, SparseConv2D, Subsampling
 
 # Layers that only add, compare, move or squash: no products with weights.
 _FREE = (
+    EverySecond,
     keras.layers.Activation,
     keras.layers.AveragePooling2D,
     keras.layers.Dropout,
@@ -45,14 +46,10 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
             continue
         if not layer.built:
             raise ValueError(f"layer {layer.name!r} is not built; give the model an Input, or call it once.")
-        shape = tuple(layer.compute_output_shape(_input_shape(layer)))[1:]
+        shape = tuple(layer.output.shape)[1:]
         parameters = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
         costs.append(LayerCost(layer.name, shape, parameters, _macs(layer, shape)))
     return costs
-
-
-def _input_shape(layer: keras.Layer) -> tuple[int | None, ...]:
-    return layer.input.shape if not isinstance(layer, keras.layers.InputLayer) else layer.batch_shape
 
 
 def _macs(layer: keras.Layer, shape: tuple[int, ...]) -> int:
@@ -62,8 +59,8 @@ def _macs(layer: keras.Layer, shape: tuple[int, ...]) -> int:
         return math.prod(shape[:2]) * math.prod(layer.kernel.shape)
     if isinstance(layer, SparseConv2D):  # only the connections that the table has
         return math.prod(shape[:2]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, keras.layers.Dense):
-        return math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Dense):  # once at each place of a map
+        return math.prod(shape[:-1]) * math.prod(layer.kernel.shape)
     if isinstance(layer, Subsampling):
         return math.prod(shape)
     if isinstance(layer, RadialBasis):

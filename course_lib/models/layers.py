@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 
+@keras.saving.register_keras_serializable("course_lib")
 def scaled_tanh(x: Any) -> Any:
     """Return 1.7159 · tanh(2x/3), the paper's squashing function (appendix A): it maps 1 to 1 and -1 to -1."""
     return 1.7159 * ops.tanh(x * (2 / 3))
@@ -24,6 +25,7 @@ def fan_in_uniform(fan_in: int) -> keras.initializers.Initializer:
     return keras.initializers.RandomUniform(-2.4 / fan_in, 2.4 / fan_in)
 
 
+@keras.saving.register_keras_serializable("course_lib")
 class Subsampling(keras.layers.Layer):
     """Sum each 2 × 2 block, times one trainable coefficient a map, plus one trainable bias a map (paper, II.B).
 
@@ -48,11 +50,26 @@ class Subsampling(keras.layers.Layer):
         return batch, height // 2, width // 2, channels  # type: ignore[operator]
 
 
+@keras.saving.register_keras_serializable("course_lib")
+class EverySecond(keras.layers.Layer):
+    """Keep the upper left value of each whole 2 × 2 block, (n, h, w, c) → (n, h//2, w//2, c)."""
+
+    def call(self, inputs: Any) -> Any:
+        _, height, width, _ = inputs.shape
+        return inputs[:, : height // 2 * 2 : 2, : width // 2 * 2 : 2]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, channels = input_shape
+        return batch, height // 2, width // 2, channels  # type: ignore[operator]
+
+
+@keras.saving.register_keras_serializable("course_lib")
 class SparseConv2D(keras.layers.Layer):
     """A 'valid' convolution in which each output map sees only the input maps that ``table`` gives it (paper, Table I).
 
     ``table[k]`` lists the input maps of output map k. (n, h, w, c) → (n, h - k + 1, w - k + 1, len(table)); it has
-    kernel_size² weights for each connection and a bias for each output map. Raises ValueError where the table is
+    kernel_size² weights for each connection and a bias for each output map. All weights begin within the range that
+    the paper gives the map with most inputs. Raises ValueError where the table is
     empty, repeats a map, or names one that the input does not have.
     """
 
@@ -65,9 +82,9 @@ class SparseConv2D(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = int(input_shape[-1] or 0)
         pairs = [(source, target) for target, maps in enumerate(self.table) for source in maps]
-        highest = max(source for source, _ in pairs)
-        if min(source for source, _ in pairs) < 0 or highest >= channels:
-            raise ValueError(f"the connection table names input map {highest}; the input has maps 0 to {channels - 1}.")
+        wrong = next((source for source, _ in pairs if not 0 <= source < channels), None)
+        if wrong is not None:
+            raise ValueError(f"the connection table names input map {wrong}; the input has maps 0 to {channels - 1}.")
         fan_in = self.kernel_size**2 * max(len(maps) for maps in self.table)
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.kernel_size, len(pairs)), initializer=fan_in_uniform(fan_in), name="kernel"
@@ -94,6 +111,7 @@ class SparseConv2D(keras.layers.Layer):
         return {**super().get_config(), "table": self.table, "kernel_size": self.kernel_size}
 
 
+@keras.saving.register_keras_serializable("course_lib")
 class RadialBasis(keras.layers.Layer):
     """Squared Euclidean distance of the input to each of the fixed ``centres`` (paper, eq. 7): small means alike.
 
@@ -118,12 +136,14 @@ class RadialBasis(keras.layers.Layer):
         return {**super().get_config(), "centres": self.centres.tolist()}
 
 
+@keras.saving.register_keras_serializable("course_lib")
 class RandomAffine(keras.layers.Layer):
     """Distort each image of a batch by its own small planar affine map, in training only (paper, III.A).
 
     Translation, scaling, squeezing and shearing in one bilinear resampling: one layer of Keras for each would
     resample four times and double the time of a LeNet-5 step. (n, h, w, c) → the same; outside is 0.
-    ``shift`` is the largest translation in pixels, ``scale`` and ``shear`` the largest relative change.
+    ``shift`` is the largest translation in pixels, ``scale`` and ``shear`` the largest relative change; the vertical
+    shear is a quarter of the horizontal one, which slants digits as handwriting does.
     Raises ValueError where one of them is negative or ``scale`` is 1 or more.
     """
 
@@ -133,7 +153,7 @@ class RandomAffine(keras.layers.Layer):
         super().__init__(**kwargs)
         if shift < 0 or shear < 0 or not 0 <= scale < 1:
             raise ValueError(f"RandomAffine(shift={shift}, scale={scale}, shear={shear}): need ≥ 0, and scale below 1.")
-        self.shift, self.scale, self.shear = shift, scale, shear
+        self.shift, self.scale, self.shear, self.seed = shift, scale, shear, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -151,5 +171,9 @@ class RandomAffine(keras.layers.Layer):
         maps = ops.stack([across, shear_x, offset_x, shear_y, down, offset_y, nothing, nothing], axis=-1)
         return ops.image.affine_transform(inputs, maps, interpolation="bilinear", fill_mode="constant")
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shift": self.shift, "scale": self.scale, "shear": self.shear}
+        own = {"shift": self.shift, "scale": self.scale, "shear": self.shear, "seed": self.seed}
+        return {**super().get_config(), **own}

@@ -13,7 +13,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from course_lib import settings
-from course_lib.models.layers import RadialBasis, SparseConv2D, Subsampling, fan_in_uniform, scaled_tanh
+from course_lib.models.layers import EverySecond, RadialBasis, SparseConv2D, Subsampling, fan_in_uniform, scaled_tanh
 
 WEIGHTS = settings.REPOSITORY / "data" / "weights"
 
@@ -66,7 +66,7 @@ def lenet5(
     pools: dict[str, Any] = {
         "average": lambda name: layers.AveragePooling2D(2, name=name),
         "max": lambda name: layers.MaxPooling2D(2, name=name),
-        "none": lambda name: layers.MaxPooling2D(1, strides=2, name=name),
+        "none": lambda name: EverySecond(name=name),
     }
     if pooling not in pools:
         raise ValueError(f"pooling is {pooling!r}; it must be one of {', '.join(pools)}.")
@@ -123,10 +123,12 @@ def lenet5_1998() -> keras.Sequential:
 def load_lenet5(folder: Path = WEIGHTS) -> keras.Sequential:
     """Return the trained LeNet-5 (ReLU, max pooling) that ships; its card ``lenet5.json`` has the command that made it.
 
-    Raises ValueError where the weights are missing or are not those of the card.
+    Raises ValueError where card or weights are missing, or the weights are not those of the card.
     """
-    card = json.loads((folder / "lenet5.json").read_text(encoding="utf-8"))
-    path = folder / "lenet5.weights.h5"
+    card_path, path = folder / "lenet5.json", folder / "lenet5.weights.h5"
+    if not card_path.is_file():
+        raise ValueError(f"{card_path}: the card of the weights is missing. Restore: git checkout data")
+    card = json.loads(card_path.read_text(encoding="utf-8"))
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
     if found != card["sha256"]:
         raise ValueError(f"{path}: these are not the weights of its card (sha256 {found}). Restore: git checkout data")

@@ -123,6 +123,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.bar: tqdm | None = None
+        self.rate = float(self.model.optimizer.learning_rate)  # now: a schedule may be at 0 by the end
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.bar is None:
@@ -140,7 +141,7 @@ class _Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
-            rate = float(self.model.optimizer.learning_rate)
+            rate = self.rate
             raise TrainingDiverged(
                 f"the loss became {loss} in epoch {self.epoch + 1}, by step {batch + 1}, at learning rate {rate:g}. "
                 "Try a tenth of the learning rate; if that does not help, look for NaN in the images.",

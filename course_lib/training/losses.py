@@ -8,12 +8,13 @@ import keras
 from keras import ops
 
 
+@keras.saving.register_keras_serializable("course_lib")
 class MaximumAPosteriori(keras.losses.Loss):
     """The discriminative loss of LeNet-5 (LeCun et al. 1998, eq. 9), on penalties (n, classes), labels (n,).
 
     It pulls the penalty of the right class down and pushes the others up: y_right + log(e^-j + Σ e^-y_i). The
-    constant ``rubbish`` is j, the penalty of "none of the classes": wrong penalties are pushed up only about so far, and
-    the right one must fall below it. The paper does not give its value.
+    constant ``rubbish`` is j, the penalty of "none of the classes": wrong penalties are pushed up only about so far,
+    and the right one must fall below it. The paper does not give its value.
     """
 
     def __init__(self, rubbish: float = 10.0, **kwargs: Any) -> None:
