@@ -9,11 +9,11 @@ READY := $(VENV)/.ready-$(EXTRA)
 
 ## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
 run: $(READY)
-	COURSE_DATA_DIR= COURSE_OFFLINE=1 COURSE_PROFILE=quick $(BIN)/course run
+	COURSE_DATA_DIR= COURSE_CACHE_DIR=build/nothing-downloaded COURSE_OFFLINE=1 COURSE_PROFILE=quick $(BIN)/course run
 
 ## test: lint, type check and all tests, the chapters through nbval among them
 test: $(READY) lint
-	COURSE_PROFILE=quick COURSE_OFFLINE=1 $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 tests notebooks/[0-9]*.ipynb
+	TQDM_DISABLE=1 COURSE_PROFILE=quick COURSE_OFFLINE=1 $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 tests notebooks/[0-9]*.ipynb
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -61,4 +61,4 @@ lock: $(READY)
 	done
 
 clean:
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis course_lib/__pycache__ .cache
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -138,6 +138,11 @@ def offline() -> bool:
     return os.environ.get("COURSE_OFFLINE", "") not in ("", "0")
 
 
+def unattended() -> bool:
+    """Return whether ``course run`` or a recording drives this process, and no person at a notebook."""
+    return any(os.environ.get(name, "") not in ("", "0") for name in ("COURSE_RUN_LOG", "COURSE_RECORD"))
+
+
 def has_full_data(name: str) -> bool:
     """Return whether the TFDS data set ``name`` lies in one of the :func:`data_folders`."""
     return any((folder / "tensorflow_datasets" / name).is_dir() for folder in data_folders())

@@ -194,6 +194,13 @@ def test_interrupt_keeps_history_and_says_how_to_go_on(
         assert np.array_equal(ours, theirs)
 
 
+def test_interrupt_ends_an_unattended_run(digits: Images, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COURSE_RUN_LOG", str(tmp_path / "log"))
+    interrupt_in_epoch(monkeypatch, epoch=0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(lenet5(), digits, epochs=2)
+
+
 def test_checkpoint_of_another_run_is_refused(digits: Images, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with monkeypatch.context() as patch:
         interrupt_in_epoch(patch, epoch=1)

@@ -186,7 +186,7 @@ def fit(
     ``optimizer`` defaults to Adam whose rate falls from ``learning_rate`` to 0 along half a cosine; ``loss`` to
     cross-entropy on scores (logits); ``seed`` to the setting's. With ``checkpoint``, a folder, every epoch is saved,
     and the same call after a kill or an interrupt goes on to the result of an uninterrupted run. An interrupt
-    returns the history so far.
+    returns the history so far, except in an unattended run (``course run``), which it ends.
 
     Raises ValueError for arguments that cannot be or a checkpoint of another run, TrainingDiverged on NaN.
     """
@@ -231,6 +231,8 @@ def fit(
             callbacks=[watch, *callbacks],
         )
     except KeyboardInterrupt:
+        if settings.unattended():  # nobody is there to see it: what follows must not pass for the whole run
+            raise
         history.interrupted = True
     finally:
         watch.close()

@@ -26,7 +26,7 @@
 # | Data | MNIST; without it, the 5,000 digits that ship |
 # | Running time, two cores | under half a minute in either profile |
 # | Sheet | none; the first sheet comes with chapter 01 |
-# | Elsewhere | Binder and Colab: open this repository there; `environment.yml` installs what it needs |
+# | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 #
 # ## 1. Is everything there?
 #
@@ -81,7 +81,7 @@ expect("the network's answer minus the label", scores.argmax() - digits.test.lab
 # %%
 answers = network.predict(digits.test.images, batch_size=1_000, verbose=0).argmax(axis=1)
 accuracy = float((answers == digits.test.labels).mean())
-expect("the network that ships: test accuracy", accuracy, full=(0.97, 0.985), quick=(0.96, 0.99))
+expect("the network that ships: test accuracy", accuracy, full=(0.978, 0.989), quick=(0.96, 0.99))
 
 # %% [markdown]
 # That line is a **check**. Every number that the text relies on is computed in a cell and held against a band. A

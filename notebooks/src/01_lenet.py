@@ -18,7 +18,7 @@
 # - compute a convolution and a pooling by hand, and count what they cost;
 # - build LeNet-5 twice: as it is taught today, and as it stands in the paper of 1998;
 # - train it to 99 % on handwritten digits, and say which change buys what;
-# - test four claims about it, and be surprised by one.
+# - test six claims about it, and find one that does not hold.
 #
 # | | |
 # | --- | --- |
@@ -26,7 +26,7 @@
 # | Data | MNIST, Fashion-MNIST; without them, the 5,000 digits that ship (numbers then differ) |
 # | Running time, two cores | quick profile about 45 s, full profile about RUNTIME minutes |
 # | Sheet | `exercises/01_lenet.ipynb`, five questions |
-# | Elsewhere | Binder and Colab: open this repository there; `environment.yml` installs what it needs |
+# | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 
 # %%
 import course_lib
@@ -273,7 +273,7 @@ taught = train(lenet5(), digits, momentum=True)
 
 # %%
 taught_accuracy = accuracy(taught, digits.test)
-expect("taught LeNet-5: test accuracy", taught_accuracy, full=(0.985, 0.995), quick=(0.8, 1))
+expect("taught LeNet-5: test accuracy", taught_accuracy, full=(0.987, 0.993), quick=(0.8, 1))
 
 # %% [markdown]
 # ## 8. ReLU and max pooling
@@ -285,7 +285,7 @@ expect("taught LeNet-5: test accuracy", taught_accuracy, full=(0.985, 0.995), qu
 keras.utils.set_random_seed(course.seed)
 modern = train(lenet5(activation="relu", pooling="max"), digits)
 modern_accuracy = accuracy(modern, digits.test)
-expect("ReLU and max pooling: test accuracy", modern_accuracy, full=(0.985, 0.996), quick=(0.8, 1))
+expect("ReLU and max pooling: test accuracy", modern_accuracy, full=(0.989, 0.996), quick=(0.8, 1))
 
 # %% [markdown]
 # Was the old network good enough for digits, as the lesson says? The claim is about what is left on the table.
@@ -319,7 +319,7 @@ inner = lenet5(activation="relu", pooling="max")
 distorted = keras.Sequential([keras.Input((28, 28, 1)), RandomAffine(1.5, 0.1, 0.15, seed=course.seed), inner])
 distorted = train(distorted, digits, epochs=course.size(quick=8, full=20))
 distorted_accuracy = accuracy(distorted, digits.test)
-expect("with small distortions: test accuracy", distorted_accuracy, full=(0.985, 0.997), quick=(0.8, 1))
+expect("with small distortions: test accuracy", distorted_accuracy, full=(0.992, 0.997), quick=(0.8, 1))
 
 # %% [markdown]
 # ## 10. What the network sees, and where it fails
@@ -424,7 +424,7 @@ keras.utils.set_random_seed(course.seed)
 original = train(lenet5_1998(), digits, loss=MaximumAPosteriori(), metrics=[smallest_penalty_accuracy])
 penalties = original.predict(digits.test.images, batch_size=1_000, verbose=0)
 original_accuracy = float((penalties.argmin(axis=1) == digits.test.labels).mean())
-expect("LeNet-5 of 1998: test accuracy", original_accuracy, full=(0.983, 0.995), quick=(0.7, 1))
+expect("LeNet-5 of 1998: test accuracy", original_accuracy, full=(0.986, 0.992), quick=(0.7, 1))
 
 # %% [markdown]
 # ## 12. Grey against colour
@@ -504,7 +504,7 @@ for name, points in cost.items():
 claim("average-pooling-shift", cost["no pooling"] - cost["average pooling"])
 claim("max-pooling-shift", cost["no pooling"] - cost["max pooling"])
 with_distortions = cost["max pooling, ReLU, distortions"]
-expect("points that two pixels cost with distortions", with_distortions, full=(-0.5, 3), quick=(-2, 20))
+expect("points that two pixels cost with distortions", with_distortions, full=(-0.2, 1.5), quick=(-2, 20))
 
 # %% [markdown]
 # Move a digit yourself. The sliders shift it; the bars show how sure the network is of each class. Start the chapter in
@@ -555,7 +555,7 @@ fashion = load_fashion()
 if fashion is not None:
     keras.utils.set_random_seed(course.seed)
     clothes = train(lenet5(activation="relu", pooling="max"), fashion)
-    expect("Fashion-MNIST: test accuracy", accuracy(clothes, fashion.test), full=(0.88, 0.93), quick=(0.6, 1))
+    expect("Fashion-MNIST: test accuracy", accuracy(clothes, fashion.test), full=(0.9, 0.918), quick=(0.6, 1))
 
 # %% [markdown]
 # ## 15. What we measured
@@ -588,7 +588,16 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=1))
 
 # %% [markdown]
-# FINDINGS
+# **Five of six hold here, one does not.** The taught network differs from "60 thousand" by less than three per cent, and
+# that of 1998 has 60,000 to the last one. Tanh and averaging do suffice for digits: ReLU and max pooling add less than
+# half a point. Distorted copies of the same digits add more than either, without touching the network.
+#
+# Grey input does cut the first layer to a third. It does not cut the network "significantly": it saves half a per cent.
+# Both statements come from one sentence; it is true only where one reads it narrowly.
+#
+# Pooling does forgive shifts: without it, two pixels cost several points more. But look at the fourth curve. Showing
+# shifted digits in training makes the shift nearly free, which pooling alone does not come near. So the claim is right,
+# and it is the smaller half of the story.
 #
 # ## 17. Exercises
 #
