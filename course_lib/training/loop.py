@@ -41,6 +41,7 @@ class History:
     """What a training run left: for each metric a value an epoch, the seconds it took, whether it was interrupted."""
 
     epochs: dict[str, list[float]] = field(default_factory=dict)
+    random_states: list[list[list[int]]] = field(default_factory=list, repr=False)
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -123,6 +124,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.bar: tqdm | None = None
+        self.resuming = True
         self.rate = float(self.model.optimizer.learning_rate)  # now: a schedule may be at 0 by the end
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -133,10 +135,19 @@ class _Watch(keras.callbacks.Callback):
             self.bar = tqdm(total=total, initial=initial, unit=" steps", leave=False, dynamic_ncols=True)
         if isinstance(self.batches, Batches):
             self.batches.epoch = epoch
-        for values in self.history.epochs.values():  # what a run killed before its backup had already written
-            del values[epoch:]
+        kept: list[list[Any]] = [*self.history.epochs.values(), self.history.random_states]
+        for values in kept:
+            del values[epoch:]  # what a run that was killed before its backup had already written
+        if self.resuming and epoch:
+            for variable, state in zip(self._random_variables(), self.history.random_states[-1], strict=True):
+                variable.assign(state)
+        self.resuming = False
         self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
         self.epoch, self.step = epoch, -1
+
+    def _random_variables(self) -> list[Any]:
+        """Return the states of dropout and the like, which Keras' backup leaves out."""
+        return [v for v in self.model.non_trainable_variables if v.path.endswith("seed_generator_state")]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {})["loss"])
@@ -155,9 +166,19 @@ class _Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             self.history.epochs.setdefault(name, []).append(float(value))
+        states = [keras.ops.convert_to_numpy(variable.value).tolist() for variable in self._random_variables()]
+        self.history.random_states.append(states)
         if self.record:  # before Keras' backup of the same epoch: a kill in between repeats the epoch, loses nothing
             temporary = self.record.with_suffix(".new")
-            temporary.write_text(json.dumps({"identity": self.identity, "epochs": self.history.epochs}))
+            temporary.write_text(
+                json.dumps(
+                    {
+                        "identity": self.identity,
+                        "epochs": self.history.epochs,
+                        "random_states": self.history.random_states,
+                    }
+                )
+            )
             temporary.replace(self.record)
 
     def close(self) -> None:
@@ -215,7 +236,7 @@ def fit(
         folder = Path(checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "run.json"
-        history.epochs = _resume(record, identity)
+        history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
     watch = _Watch(batches, history, record, identity)
     held_out = None if validation is None else Batches(validation, 1_000, seed=None)
@@ -247,8 +268,8 @@ def _identity(model: keras.Model, batches: Any, epochs: int, seed: int) -> dict[
     """Return what makes two runs the same run, so that a checkpoint is not continued by another one."""
     rate = model.optimizer.get_config()["learning_rate"]
     return {
-        "model": f"{model.name}, {model.count_params()} parameters",
-        "optimizer": model.optimizer.name,
+        "weights": [list(weight.shape) for weight in model.weights],  # names are numbered anew in each session
+        "optimizer": type(model.optimizer).__name__,
         "learning rate": json.dumps(rate, default=str),
         "epochs": epochs,
         "seed": seed,
@@ -258,12 +279,12 @@ def _identity(model: keras.Model, batches: Any, epochs: int, seed: int) -> dict[
     }
 
 
-def _resume(record: Path, identity: dict[str, Any]) -> dict[str, list[float]]:
+def _resume(record: Path, identity: dict[str, Any]) -> History:
     if not record.exists():
-        return {}
+        return History()
     try:
         saved = json.loads(record.read_text())
-        theirs, epochs = saved["identity"], saved["epochs"]
+        theirs, history = saved["identity"], History(saved["epochs"], saved["random_states"])
     except (ValueError, KeyError) as error:
         raise ValueError(f"{record}: it cannot be read ({error!r}). Delete {record.parent} to start afresh.") from error
     differing = [
@@ -274,7 +295,7 @@ def _resume(record: Path, identity: dict[str, Any]) -> dict[str, list[float]]:
             f"the checkpoint in {record.parent} belongs to another run: {'; '.join(differing)}. "
             "Delete that folder to start afresh, or choose another one."
         )
-    return epochs
+    return history
 
 
 def _summary(history: History, epochs: int, *, resumable: bool) -> str:

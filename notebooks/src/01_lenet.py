@@ -24,7 +24,7 @@
 # | --- | --- |
 # | Before you start | chapter 00; Python, and what a matrix product is |
 # | Data | MNIST, Fashion-MNIST; without them, the 5,000 digits that ship (numbers then differ) |
-# | Running time, two cores | quick profile about 45 s, full profile about RUNTIME minutes |
+# | Running time, two cores | quick profile under a minute, full profile about 8 minutes |
 # | Sheet | `exercises/01_lenet.ipynb`, five questions |
 # | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 
@@ -588,9 +588,9 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=1))
 
 # %% [markdown]
-# **Five of six hold here, one does not.** The taught network differs from "60 thousand" by less than three per cent, and
-# that of 1998 has 60,000 to the last one. Tanh and averaging do suffice for digits: ReLU and max pooling add less than
-# half a point. Distorted copies of the same digits add more than either, without touching the network.
+# **Five of six hold here, one does not.** The taught network differs from "60 thousand" by less than 3 %, and that of
+# 1998 has 60,000 to the last one. Tanh and averaging do suffice for digits: ReLU and max pooling add less than half a
+# point. Distorted copies of the same digits add more, without touching the network.
 #
 # Grey input does cut the first layer to a third. It does not cut the network "significantly": it saves half a per cent.
 # Both statements come from one sentence; it is true only where one reads it narrowly.
