@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
 import struct
 import tempfile
+import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,6 +170,7 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
 
         tfds.disable_progress_bar()
         builder = tfds.builder(wanted.name, data_dir=str(workspace / "tensorflow_datasets"))
+        _reach(getattr(builder, "URL", ""))
         builder.download_and_prepare(download_dir=str(workspace / "downloads"))
         read_tfds(wanted, workspace)
         (workspace / "tensorflow_datasets" / wanted.name).replace(target)
@@ -179,6 +183,15 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
         raise DataUnavailable(f"{reason}. Check the network, or set COURSE_DATA_DIR to a local copy.") from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _reach(address: str) -> None:
+    """Raise OSError where the host of ``address`` cannot be reached: TFDS itself would try for minutes."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.hostname and not urllib.request.getproxies():
+        socket.create_connection(
+            (parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)), timeout=10
+        ).close()
 
 
 def as_images(raw: Raw) -> Images:
