@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import sys
@@ -55,6 +56,7 @@ def setup(chapter: int, seed: int = 0) -> Settings:
     global _current
     settings = _from_environment(chapter, seed)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings on retracing mean nothing to a learner
     os.environ["KERAS_BACKEND"] = settings.backend
     with _no_native_log():
         import keras

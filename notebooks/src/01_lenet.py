@@ -78,7 +78,7 @@ plots.show(
 
 # %% tags=["nbval-check-output"]
 kernel = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])
-row, column = 10, 8
+row, column = 10, 10
 window = digit[row : row + 3, column : column + 3]
 print(window.round(2))
 print("sum of the nine products:", (window * kernel).sum().round(3))
