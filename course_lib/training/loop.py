@@ -23,8 +23,8 @@ from tqdm import tqdm
 from course_lib import settings
 from course_lib.datasets.sources import Images
 
-# Steps that run between two returns to Python. On two cores LeNet-5 gains about a tenth from 1 to 32, little beyond,
-# and an interrupt still answers within a second (benchmarks/README.md).
+# Steps that run between two returns to Python. On two cores LeNet-5 gains about a quarter from 1 to 8 and nothing
+# beyond; at 32 the bar still moves and an interrupt answers within a second (benchmarks/loop.py --choices).
 STEPS_PER_EXECUTION = 32
 
 
@@ -227,7 +227,7 @@ def fit(
         loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=list(metrics),
         steps_per_execution=min(STEPS_PER_EXECUTION, steps),
-        # XLA pays on a GPU; on a CPU, under TensorFlow, it made LeNet-5 two to three times slower.
+        # Keras' own choice on a GPU; on a CPU, under TensorFlow, XLA halved the speed of LeNet-5 (loop.py --choices).
         jit_compile="auto" if settings.gpus() or not tensorflow else False,
     )
     history, record, callbacks = History(), None, []
