@@ -1,4 +1,4 @@
-"""The layers of the 1998 LeNet-5 that Keras does not have. Introduced in chapter 01.
+"""The layers that Keras does not have: those of the 1998 LeNet-5 (chapter 01), and AlexNet's normalisation (chapter 02).
 
 Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, Proceedings of
 the IEEE 86(11), 1998 ("the paper" below). All images are (batch, height, width, channels).
@@ -176,4 +176,42 @@ class RandomAffine(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         own = {"shift": self.shift, "scale": self.scale, "shear": self.shear, "seed": self.seed}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("course_lib")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Divide each value by a power of the energy of its neighbour maps at the same place, (n, h, w, c) → the same.
+
+    b_i = a_i / (k + alpha · Σ a_j²)^beta, the sum over the ``depth`` maps around i, fewer at the ends (Krizhevsky,
+    Sutskever and Hinton 2012, section 3.3, whose constants are the defaults). With ``groups`` each group of maps is
+    normalised by itself, as on the two GPUs. Raises ValueError for an even depth or groups that do not divide the maps.
+    """
+
+    def __init__(
+        self, depth: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, groups: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if depth < 1 or depth % 2 == 0:
+            raise ValueError(f"LocalResponseNormalization(depth={depth}): it must be odd, so that map i is its middle.")
+        self.depth, self.k, self.alpha, self.beta, self.groups = depth, k, alpha, beta, groups
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        maps = int(input_shape[-1] or 0)
+        if self.groups < 1 or maps % self.groups:
+            raise ValueError(f"LocalResponseNormalization(groups={self.groups}) does not divide {maps} maps.")
+        index = np.arange(maps)
+        near = np.abs(index[:, None] - index) <= self.depth // 2
+        together = index[:, None] * self.groups // maps == index * self.groups // maps
+        self._window = (near & together).astype("float32")  # as a product with a matrix: three times as fast as a loop
+
+    def call(self, inputs: Any) -> Any:
+        energy = ops.matmul(ops.square(inputs), ops.cast(self._window, inputs.dtype))
+        return inputs * ops.exp(-self.beta * ops.log(self.k + self.alpha * energy))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"depth": self.depth, "k": self.k, "alpha": self.alpha, "beta": self.beta, "groups": self.groups}
         return {**super().get_config(), **own}
