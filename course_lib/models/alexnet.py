@@ -16,7 +16,9 @@ from course_lib.models.layers import LocalResponseNormalization
 SIDE = 227  # the paper writes 224, which its own arithmetic does not fit: (227 - 11) / 4 + 1 = 55
 
 
-def alexnet(classes: int = 1000, *, groups: int = 2, input_shape: tuple[int, int, int] = (SIDE, SIDE, 3)) -> keras.Model:
+def alexnet(
+    classes: int = 1000, *, groups: int = 2, input_shape: tuple[int, int, int] = (SIDE, SIDE, 3)
+) -> keras.Model:
     """AlexNet as published: five convolutions, three dense layers; (n, 227, 227, 3) → (n, classes).
 
     With two ``groups`` convolutions 2, 4 and 5 see only the maps of their own half, as on the paper's two GPUs:
@@ -110,8 +112,9 @@ def _check_side(input_shape: tuple[int, int, int]) -> None:
         if (side - 11) % 4 or side < 67:
             near = max(67, round((side - 11) / 4) * 4 + 11)
             raise ValueError(
-                f"AlexNet does not fit images of {side} pixels: windows of 11 in steps of 4 fit ({side} - 11) / 4 + 1 = "
-                f"{(side - 11) / 4 + 1:g} times. Take {near}; the published network needs {SIDE}, though the paper says 224."
+                f"AlexNet does not fit images of {side} pixels: windows of 11 in steps of 4 fit "
+                f"({side} - 11) / 4 + 1 = {(side - 11) / 4 + 1:g} times, and there must be room for three poolings. "
+                f"Take {near}; the published network needs {SIDE}, though the paper says 224."
             )
 
 

@@ -1,4 +1,4 @@
-"""AlexNet's augmentation: crops and mirror images, colour along its principal axes, ten crops. Introduced in chapter 02.
+"""AlexNet's augmentation: crops, mirror images, colour along its principal axes, ten crops. Introduced in chapter 02.
 
 Source: Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, NIPS 2012,
 section 4.1 ("the paper" below). All images are float, (batch, height, width, channels).

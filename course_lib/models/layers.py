@@ -1,4 +1,4 @@
-"""The layers that Keras does not have: those of the 1998 LeNet-5 (chapter 01), and AlexNet's normalisation (chapter 02).
+"""Layers that Keras does not have: those of the 1998 LeNet-5 (chapter 01), AlexNet's normalisation (chapter 02).
 
 Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, Proceedings of
 the IEEE 86(11), 1998 ("the paper" below). All images are (batch, height, width, channels).

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from course_lib import settings
 from course_lib.datasets.sources import Images
+from course_lib.training.optimizers import Plateau
 
 # Steps that run between two returns to Python. On two cores LeNet-5 gains about a quarter from 1 to 8 and nothing
 # beyond; at 32 the bar still moves and an interrupt answers within a second (benchmarks/loop.py --choices).
@@ -118,9 +119,12 @@ def _as_tf_data(batches: Batches) -> Any:
 class _Watch(keras.callbacks.Callback):
     """Sets the order of each epoch, draws the progress bar, keeps the history on disk, stops on NaN."""
 
-    def __init__(self, batches: Any, history: History, record: Path | None, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, batches: Any, history: History, record: Path | None, identity: dict[str, Any], plateau: Plateau | None
+    ) -> None:
         super().__init__()
         self.batches, self.history, self.record, self.identity = batches, history, record, identity
+        self.plateau = plateau
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.bar: tqdm | None = None
@@ -142,6 +146,9 @@ class _Watch(keras.callbacks.Callback):
             for variable, state in zip(self._random_variables(), self.history.random_states[-1], strict=True):
                 variable.assign(state)
         self.resuming = False
+        if self.plateau is not None:
+            so_far = self.history.epochs.get(self.plateau.metric, [])
+            self.model.optimizer.learning_rate = self.plateau.rate(self.rate, so_far)
         self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
         self.epoch, self.step = epoch, -1
 
@@ -198,6 +205,7 @@ def fit(
     optimizer: keras.optimizers.Optimizer | None = None,
     loss: keras.losses.Loss | None = None,
     metrics: Sequence[Any] = ("accuracy",),
+    plateau: Plateau | None = None,
     checkpoint: str | Path | None = None,
     seed: int | None = None,
 ) -> History:
@@ -205,7 +213,8 @@ def fit(
 
     ``train`` is :class:`Images`, or a dataset that Keras takes (tf.data, PyDataset) and that shuffles itself.
     ``optimizer`` defaults to Adam whose rate falls from ``learning_rate`` to 0 along half a cosine; ``loss`` to
-    cross-entropy on scores (logits); ``seed`` to the setting's. With ``checkpoint``, a folder, every epoch is saved,
+    cross-entropy on scores (logits); ``seed`` to the setting's. A ``plateau`` lowers the rate of an ``optimizer`` that
+    has a plain number for it. With ``checkpoint``, a folder, every epoch is saved,
     and the same call after a kill or an interrupt goes on to the result of an uninterrupted run. An interrupt
     returns the history so far, except in an unattended run (``course run``), which it ends.
 
@@ -216,6 +225,10 @@ def fit(
             raise ValueError(f"fit({name}={value}): it must be at least 1.")
     if isinstance(train, Images) and len(train) == 0:
         raise ValueError("fit(): there are no training examples.")
+    if plateau is not None and not _has_plain_rate(optimizer):
+        raise ValueError("fit(plateau=…) sets the learning rate itself: give an optimizer whose rate is a number.")
+    if plateau is not None and plateau.metric.startswith("val_") and validation is None:
+        raise ValueError(f"fit(plateau=…) watches {plateau.metric!r}, which needs validation=….")
     seed = settings.current().seed if seed is None else seed
     tensorflow = keras.config.backend() == "tensorflow"
     batches = Batches(train, batch_size, seed) if isinstance(train, Images) else train
@@ -231,14 +244,14 @@ def fit(
         jit_compile="auto" if settings.gpus() or not tensorflow else False,
     )
     history, record, callbacks = History(), None, []
-    identity = _identity(model, batches, epochs, seed)
+    identity = _identity(model, batches, epochs, seed, plateau)
     if checkpoint is not None:
         folder = Path(checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "run.json"
         history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
-    watch = _Watch(batches, history, record, identity)
+    watch = _Watch(batches, history, record, identity, plateau)
     held_out = None if validation is None else Batches(validation, 1_000, seed=None)
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
     start = time.perf_counter()
@@ -264,13 +277,18 @@ def fit(
     return history
 
 
-def _identity(model: keras.Model, batches: Any, epochs: int, seed: int) -> dict[str, Any]:
+def _has_plain_rate(optimizer: keras.optimizers.Optimizer | None) -> bool:
+    return optimizer is not None and not isinstance(optimizer.get_config()["learning_rate"], dict)
+
+
+def _identity(model: keras.Model, batches: Any, epochs: int, seed: int, plateau: Plateau | None) -> dict[str, Any]:
     """Return what makes two runs the same run, so that a checkpoint is not continued by another one."""
     rate = model.optimizer.get_config()["learning_rate"]
     return {
         "weights": [list(weight.shape) for weight in model.weights],  # names are numbered anew in each session
         "optimizer": type(model.optimizer).__name__,
         "learning rate": json.dumps(rate, default=str),
+        "plateau": str(plateau),
         "epochs": epochs,
         "seed": seed,
         "batch size": getattr(batches, "batch_size", None),

@@ -24,7 +24,12 @@ class AlexNetSGD(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.9, decay: float = 0.0005, name: str = "AlexNetSGD", **more: Any
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.9,
+        decay: float = 0.0005,
+        name: str = "AlexNetSGD",
+        **more: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **more)
         if not 0 <= momentum < 1 or decay < 0:
