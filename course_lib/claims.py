@@ -29,7 +29,8 @@ class Entry:
     chapter: int
     metric: str
     reproduced: str
-    partly: str
+    partly: str = ""
+    not_run: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,12 @@ class Verdict:
 
     @property
     def verdict(self) -> str:
-        """*reproduced* if its rule holds for every seed, *partly* if it or its weaker rule holds for the mean."""
+        """*reproduced* if its rule holds for every seed, *partly* if it or its weaker rule holds for the mean.
+
+        A claim that is beyond the course's means says so, and why.
+        """
+        if self.entry.not_run:
+            return f"not run here: {self.entry.not_run}"
         if len(self.values) < SEEDS_NEEDED:
             return f"open ({len(self.values)} of {SEEDS_NEEDED} seeds)"
         if all(_holds(self.entry.reproduced, value) for value in self.values.values()):
@@ -66,7 +72,7 @@ def entries(path: Path = CLAIMS) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for name, keys in table.items():
         try:
-            found[name] = Entry(id=name, partly=keys.pop("partly", ""), **keys)
+            found[name] = Entry(id=name, **keys)
         except TypeError as error:
             raise ValueError(f"{path.name}, claim {name!r}: {error}") from error
         for rule in (found[name].reproduced, found[name].partly or found[name].reproduced):
@@ -86,7 +92,7 @@ def _holds(rule: str, value: float) -> bool:
 def claim(name: str, value: float) -> None:
     """Record ``value`` as this run's measurement of claim ``name`` and print claim and rule.
 
-    Raises KeyError where the ledger has no such claim, ValueError where it belongs to another chapter.
+    Raises KeyError where the ledger has no such claim, ValueError where it belongs to another chapter or is not run.
     """
     known, chapter = entries(), settings.current().chapter
     if name not in known:
@@ -94,6 +100,8 @@ def claim(name: str, value: float) -> None:
     entry = known[name]
     if entry.chapter != chapter:
         raise ValueError(f"claim {name!r} belongs to chapter {entry.chapter}, this is chapter {chapter}.")
+    if entry.not_run:
+        raise ValueError(f"claim {name!r} is marked as not run ({entry.not_run}); take that mark away to measure it.")
     records.append("claim", name, float(value))
     print(f"“{entry.claim}” ({entry.sources})\n{entry.metric}: {value:.4g} here; reproduced where {entry.reproduced}")
 

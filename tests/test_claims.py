@@ -109,6 +109,19 @@ def test_mean_and_standard_deviation() -> None:
     assert math.isnan(Verdict(judged.entry, {}).mean) and math.isnan(Verdict(judged.entry, {0: 1.0}).sd)
 
 
+def test_claim_that_is_not_run_says_why_and_takes_no_value(book: Path) -> None:
+    entry = Entry("far", "It costs too much.", "O", 1, "error", "value <= 1", not_run="too far")
+    assert Verdict(entry, {}).verdict == "not run here: too far"
+    with (book / "claims.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            '[far]\nclaim = "c"\nsources = "O"\nchapter = 1\nmetric = "m"\n'
+            'reproduced = "value <= 1"\nnot_run = "too far"\n'
+        )
+    with pytest.raises(ValueError, match=r"'far' is marked as not run \(too far\)"):
+        claim("far", 0.5)
+    assert "**not run here: too far**" in claims.claims_table(chapter=1)
+
+
 def test_entries_are_read_as_written(book: Path) -> None:
     found = claims.entries()
     assert list(found) == ["up", "exact"]
@@ -212,9 +225,12 @@ def recomputed() -> dict[str, dict[int, float]]:
 
 
 OURS = tomllib.loads((DATA / "claims.toml").read_text(encoding="utf-8"))
+# Claims are written down before their chapter is: until there is a notebook that measures them, they are open.
+WRITTEN = {int(path.name[:2]) for path in (settings.REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+MEASURED = [name for name, entry in OURS.items() if entry["chapter"] in WRITTEN and "not_run" not in entry]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", MEASURED)
 def test_every_claim_has_three_seeds_in_the_full_profile(name: str) -> None:
     assert len(recomputed().get(name, {})) >= 3
 
@@ -227,7 +243,7 @@ def test_page_of_claims_is_what_the_records_say() -> None:
     assert (DATA / "CLAIMS.md").read_text(encoding="utf-8") == claims.page()
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", MEASURED)
 def test_written_verdict_follows_from_the_records(name: str) -> None:
     entry, values = OURS[name], np.array(list(recomputed()[name].values()))
     compare = {"<=": np.less_equal, ">=": np.greater_equal, "<": np.less, ">": np.greater, "==": np.equal}
