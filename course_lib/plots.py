@@ -32,14 +32,14 @@ def show(figure: Figure, *, caption: str, alt: str) -> None:
 
 
 def image_grid(images: ArrayLike, titles: Sequence[str], *, columns: int = 8, signed: bool = False) -> Figure:
-    """Draw images (n, h, w) or (n, h, w, 1) in rows with a title each.
+    """Draw images (n, h, w), (n, h, w, 1) or, in colour from 0 to 1, (n, h, w, 3) in rows with a title each.
 
-    Grey, 0 white; ``signed`` centres a blue–white–red scale at 0, for filters and maps. Raises ValueError where
-    images and titles differ in number.
+    One channel is drawn grey, 0 white; ``signed`` centres a blue–white–red scale at 0, for filters and maps. Raises
+    ValueError where images and titles differ in number.
     """
     pictures = np.asarray(images)
     if pictures.ndim == 4:
-        pictures = pictures[..., 0]
+        pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures.clip(0, 1)
     if len(pictures) != len(titles):
         raise ValueError(f"{len(pictures)} images need as many titles, not {len(titles)}.")
     rows = -(-len(pictures) // columns)

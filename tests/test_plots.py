@@ -102,6 +102,12 @@ def test_grid_of_bytes_and_of_blank_images() -> None:
     assert blank.cmap(blank.norm(0))[:3] == (1, 1, 1), "nought is paper, also where there is no ink"
 
 
+def test_grid_of_colour_images_keeps_their_colours() -> None:
+    image = np.array([[[[1.0, 0, 0], [0, 0.5, 1.5]]]])
+    drawn = plots.image_grid(image, ["a"]).axes[0].images[0].get_array()
+    assert np.asarray(drawn).tolist() == [[[1.0, 0, 0], [0, 0.5, 1.0]]], "what lies beyond 0 and 1 is cut"
+
+
 @pytest.mark.parametrize("titles", [[], ["a"], ["a", "b", "c"]])
 def test_grid_needs_as_many_titles_as_images(titles: list[str]) -> None:
     with pytest.raises(ValueError, match=f"2 images need as many titles, not {len(titles)}"):

@@ -137,3 +137,59 @@ def _convolution(name: str, maps: int, kernel: int, *, bias: int, padding: str =
 
 def _dense(name: str, units: int) -> layers.Dense:
     return layers.Dense(units, activation="relu", kernel_initializer=_normal(), bias_initializer="ones", name=name)
+
+
+def alexnet_cifar(
+    classes: int = 10,
+    *,
+    side: int = 28,
+    activation: str = "relu",
+    normalisation: bool = True,
+    overlapping: bool = True,
+    dropout: float = 0.25,
+) -> keras.Sequential:
+    """AlexNet at the scale of CIFAR-10: its eight learned layers in its order, for crops (n, side, side, 3) in [0, 1].
+
+    Kernels and strides are smaller, since the images are; the dense layers have 256 and 128 units; weights begin as He
+    et al. (2015) propose for ReLU, else as Glorot and Bengio (2010) do. ``normalisation`` keeps local response
+    normalisation, ``overlapping`` pools 3 × 3 windows in steps of 2, else 2 × 2: same shapes and parameters.
+    Raises ValueError where the side is below 8, too small for three poolings.
+    """
+    if side < 8:
+        raise ValueError(f"alexnet_cifar(side={side}): three poolings need at least 8 pixels.")
+    weights = "he_normal" if activation == "relu" else "glorot_normal"
+
+    def convolution(name: str, maps: int, kernel: int) -> layers.Layer:
+        return layers.Conv2D(maps, kernel, padding="same", activation=activation, kernel_initializer=weights, name=name)
+
+    def normalise(number: int) -> list[layers.Layer]:
+        return [LocalResponseNormalization(k=1, alpha=0.01, name=f"norm{number}")] if normalisation else []
+
+    def pool(number: int) -> layers.Layer:
+        return layers.MaxPooling2D(3 if overlapping else 2, 2, padding="same", name=f"pool{number}")
+
+    def dense(number: int, units: int) -> list[layers.Layer]:
+        layer = layers.Dense(units, activation=activation, kernel_initializer=weights, name=f"fc{number}")
+        return [layer, layers.Dropout(dropout, name=f"drop{number}")]
+
+    return keras.Sequential(
+        [
+            keras.Input((side, side, 3)),
+            layers.Rescaling(4, offset=-2, name="scale"),  # about mean 0 and deviation 1
+            convolution("conv1", 32, 5),
+            *normalise(1),
+            pool(1),
+            convolution("conv2", 64, 3),
+            *normalise(2),
+            pool(2),
+            convolution("conv3", 96, 3),
+            convolution("conv4", 96, 3),
+            convolution("conv5", 64, 3),
+            pool(5),
+            layers.Flatten(name="flatten"),
+            *dense(6, 256),
+            *dense(7, 128),
+            layers.Dense(classes, name="fc8"),
+        ],
+        name="alexnet_cifar",
+    )
