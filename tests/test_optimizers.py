@@ -98,3 +98,10 @@ def test_plateau_needs_a_plain_rate_and_its_metric() -> None:
             fit(model, data, epochs=1, validation=data, optimizer=optimizer, plateau=Plateau())
     with pytest.raises(ValueError, match="'val_accuracy', which needs validation"):
         fit(model, data, epochs=1, optimizer=AlexNetSGD(), plateau=Plateau())
+
+
+def test_fit_ends_when_the_history_is_good_enough() -> None:
+    data = Images(np.zeros((4, 2, 2, 1), "float32"), np.zeros(4, "int32"))
+    model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    history = fit(model, data, epochs=9, until=lambda history: len(history) == 3)
+    assert len(history) == 3 and not history.interrupted

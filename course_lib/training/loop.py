@@ -10,7 +10,7 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,17 @@ class _Watch(keras.callbacks.Callback):
     """Sets the order of each epoch, draws the progress bar, keeps the history on disk, stops on NaN."""
 
     def __init__(
-        self, batches: Any, history: History, record: Path | None, identity: dict[str, Any], plateau: Plateau | None
+        self,
+        batches: Any,
+        history: History,
+        record: Path | None,
+        identity: dict[str, Any],
+        plateau: Plateau | None,
+        until: Callable[[History], bool] | None,
     ) -> None:
         super().__init__()
         self.batches, self.history, self.record, self.identity = batches, history, record, identity
-        self.plateau = plateau
+        self.plateau, self.until = plateau, until
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.bar: tqdm | None = None
@@ -187,6 +193,8 @@ class _Watch(keras.callbacks.Callback):
                 )
             )
             temporary.replace(self.record)
+        if self.until is not None and self.until(self.history):
+            self.model.stop_training = True
 
     def close(self) -> None:
         """Take the bar away, also after an interrupt, when Keras no longer calls ``on_train_end``."""
@@ -206,6 +214,7 @@ def fit(
     loss: keras.losses.Loss | None = None,
     metrics: Sequence[Any] = ("accuracy",),
     plateau: Plateau | None = None,
+    until: Callable[[History], bool] | None = None,
     checkpoint: str | Path | None = None,
     seed: int | None = None,
 ) -> History:
@@ -214,9 +223,10 @@ def fit(
     ``train`` is :class:`Images`, or a dataset that Keras takes (tf.data, PyDataset) and that shuffles itself.
     ``optimizer`` defaults to Adam whose rate falls from ``learning_rate`` to 0 along half a cosine; ``loss`` to
     cross-entropy on scores (logits); ``seed`` to the setting's. A ``plateau`` lowers the rate of an ``optimizer`` that
-    has a plain number for it. With ``checkpoint``, a folder, every epoch is saved,
-    and the same call after a kill or an interrupt goes on to the result of an uninterrupted run. An interrupt
-    returns the history so far, except in an unattended run (``course run``), which it ends.
+    has a plain number for it. Training ends early after the first epoch for whose history ``until`` is true. With
+    ``checkpoint``, a folder, every epoch is saved, and the same call after a kill or an interrupt goes on to the result
+    of an uninterrupted run. An interrupt returns the history so far, except in an unattended run (``course run``),
+    which it ends.
 
     Raises ValueError for arguments that cannot be or a checkpoint of another run, TrainingDiverged on NaN.
     """
@@ -251,7 +261,7 @@ def fit(
         record = folder / "run.json"
         history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
-    watch = _Watch(batches, history, record, identity, plateau)
+    watch = _Watch(batches, history, record, identity, plateau, until)
     held_out = None if validation is None else Batches(validation, 1_000, seed=None)
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
     start = time.perf_counter()

@@ -36,7 +36,6 @@ course = course_lib.setup(chapter=2)
 
 # %%
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 
 from course_lib import plots
@@ -138,8 +137,8 @@ claim("alexnet-1000-times-lenet", abs(ratio - 1000) / 10)
 # read the maps of both, convolutions 2, 4 and 5 only those of their own card.
 #
 # A convolution whose maps come in two halves that do not see each other is a **grouped convolution** with two groups.
-# Let us check that on the whole network. `two_towers` computes each half apart and joins them only where the paper does.
-# We copy the weights over and compare the scores.
+# Let us check that on the whole network. `two_towers` computes each half apart and joins them only where the paper
+# does. We copy the weights over and compare the scores.
 
 # %%
 from course_lib.models.alexnet import split_weights, two_towers
@@ -198,9 +197,9 @@ print("3 wide, step 2:", [int(row[i : i + 3].max()) for i in range(0, 5, 2)])
 # %% [markdown]
 # ## 6. Dropout
 #
-# The dense layers hold 58 million parameters, for 1.2 million images. They could learn the images by heart. Dropout sets
-# each of their outputs to 0 with probability one half, anew for each image, in training only. No unit can rely on a
-# certain other one being there.
+# The dense layers hold 58 million parameters, for 1.2 million images. They could learn the images by heart. Dropout
+# sets each of their outputs to 0 with probability one half, anew for each image, in training only. No unit can rely on
+# a certain other one being there.
 #
 # In 2012 the outputs were halved at test time, so that their mean stays. Today they are doubled in training instead.
 
@@ -263,7 +262,7 @@ plots.show(
 # images, and averages the ten answers.
 
 # %%
-from course_lib.models.augmentation import ten_crop_probabilities, ten_crops
+from course_lib.models.augmentation import ten_crops
 
 windows = ten_crops(photos.test.images[:1], 28)[:, 0]
 names = ["upper left", "upper right", "lower left", "lower right", "centre"]
@@ -305,10 +304,10 @@ expect("difference after five steps", abs(weight - float(kernel[0, 0])), full=(0
 # ## 10. AlexNet for small photographs
 #
 # The full network needs ImageNet and days. The same design, with smaller windows for smaller images, learns CIFAR-10 in
-# minutes: eight learned layers in the same order, normalisation, overlapping pooling, dropout, crops and mirror images.
+# minutes: eight learned layers in the same order, normalisation, overlapping pooling, dropout, crops, mirror images.
 #
-# Our CIFAR-10 may be a copy whose images were compressed as JPEG once more; the line that `load_photos` printed says so.
-# Then numbers lie close to published ones and are not the same.
+# Our CIFAR-10 may be a copy whose images were compressed as JPEG once more; the line that `load_photos` printed says
+# so. Then numbers lie close to published ones and are not the same.
 
 # %% tags=["nbval-check-output"]
 from course_lib.models.alexnet import alexnet_cifar
