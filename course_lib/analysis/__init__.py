@@ -1,1 +1,1 @@
-"""Analyses of networks: what they cost, and later what they see."""
+"""Analyses of networks: what they cost, and what they see."""
