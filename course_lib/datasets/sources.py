@@ -1,7 +1,7 @@
 """Where the bytes come from, and that they are whole: mirror, then download, then the sample that ships. Chapter 00.
 
-A TFDS data set is verified against the content of the original files (MD5 of the IDX files), so it makes no
-difference which version of TFDS prepared it.
+A TFDS data set is verified against the content of the original files, so it makes no difference which version of TFDS
+prepared it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 import tempfile
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,18 +61,85 @@ class ImageData:
         return f"{self.source}: {parts}"
 
 
+Raw = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
 @dataclass(frozen=True)
 class TfdsImages:
-    """An image data set of TFDS: name, version, examples a split, MD5 of the original IDX files (images, labels)."""
+    """An image data set of TFDS, examples a split, and what its content must be, by split and in the original order.
+
+    ``labels`` and ``images`` are the MD5 of the original IDX files. Where the images never were such a file, ``sums``
+    holds the sum of all pixels of each channel, and ``jpeg`` the MD5 of the JPEG files of a recompressed copy.
+    """
 
     name: str
     version: str
     splits: dict[str, int]
-    md5: dict[str, tuple[str, str]]
+    classes: tuple[str, ...]
+    labels: dict[str, str]
+    images: dict[str, str] = field(default_factory=dict)
+    sums: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    jpeg: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, int, int] = (28, 28, 1)
 
 
-Raw = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+@dataclass(frozen=True)
+class Sample:
+    """A sample that ships in data/: 4,000 examples for training and validation, then 1,000 for testing."""
+
+    path: Path
+    sha256: str
+    source: str
+    content: str
+    classes: tuple[str, ...]
+
+    def read(self) -> Raw:
+        """Return images uint8 (5000, h, w, c) and labels uint8 (5000,), the classes in turn: 0, 1, … 9, 0, 1, …
+
+        Raises DataError where the file is missing or not the one that the course shipped.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            reason = f"it cannot be read ({error.strerror})"
+            raise DataError(f"{self.path}: {reason}. Restore it: git checkout data") from error
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise DataError(
+                f"{self.path}: wrong checksum, it is not the file that ships. Restore it: git checkout data"
+            )
+        with np.load(self.path) as arrays:
+            images = arrays["images"]
+            return images if images.ndim == 4 else images[..., np.newaxis], arrays["labels"]
+
+
+def load(wanted: TfdsImages, sample: Sample, source: str) -> ImageData:
+    """Return ``wanted``, or ``sample`` where it may stand in, and print in one line where the images came from.
+
+    ``source`` is ``"any"`` (mirror, download, then the sample that ships), ``"full"`` (never the sample) or
+    ``"sample"``. In the full profile ``"any"`` means ``"full"``, since the numbers of the text need the full set.
+    Raises DataUnavailable where the full set is needed and cannot be had, DataError where what is there is broken,
+    ValueError for another source.
+    """
+    if source not in ("any", "full", "sample"):
+        raise ValueError(f"source is {source!r}; it must be 'any', 'full' or 'sample'.")
+    reason = "you asked for the sample"
+    if source != "sample":
+        try:
+            return load_full(wanted)
+        except DataUnavailable as error:
+            if source == "full" or settings.current().profile == "full":
+                raise DataUnavailable(f"{error} COURSE_PROFILE=quick runs on the sample that ships.") from error
+            reason = str(error)
+    print(f"Using the sample that ships, {sample.content}: numbers will differ from the text. ({reason})")
+    images, labels = sample.read()
+    train, test = (images[:4_000], labels[:4_000]), (images[4_000:], labels[4_000:])
+    return three_parts(train, test, validation=400, classes=sample.classes, source=sample.source)
+
+
+def load_full(wanted: TfdsImages) -> ImageData:
+    """Return ``wanted``, the last 5,000 training images for validation. Raises as :func:`find_tfds`."""
+    splits, where = find_tfds(wanted)
+    return three_parts(splits["train"], splits["test"], validation=5_000, classes=wanted.classes, source=where)
 
 
 def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
@@ -83,7 +150,8 @@ def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
     """
     for folder in settings.data_folders():
         if (folder / "tensorflow_datasets" / wanted.name).is_dir():
-            return read_tfds(wanted, folder), f"{wanted.name} from {_where(folder)}"
+            splits, note = read_tfds(wanted, folder)
+            return splits, f"{wanted.name} from {_where(folder)}{note}"
     looked = ", ".join(map(_where, settings.data_folders()))
     if settings.offline():
         raise DataUnavailable(f"{wanted.name} is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
@@ -91,16 +159,18 @@ def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
         download_tfds(wanted, settings.download_folder())
     except DataError as error:
         raise type(error)(f"{wanted.name} is not in {looked}, and {error}") from error
-    return read_tfds(wanted, settings.download_folder()), f"{wanted.name}, downloaded"
+    splits, note = read_tfds(wanted, settings.download_folder())
+    return splits, f"{wanted.name}, downloaded{note}"
 
 
 def _where(folder: Path) -> str:
     return "the download folder" if folder == settings.download_folder() else "the local mirror (COURSE_DATA_DIR)"
 
 
-def read_tfds(wanted: TfdsImages, folder: Path) -> dict[str, Raw]:
+def read_tfds(wanted: TfdsImages, folder: Path) -> tuple[dict[str, Raw], str]:
     """Read a prepared TFDS data set under ``folder`` whole: split → images uint8 (n, h, w, c), labels uint8 (n,).
 
+    With it comes a note, empty unless the images are a recompressed copy.
     Raises DataError naming the file where it is missing, truncated, corrupt, or not the original's content.
     """
     place = folder / "tensorflow_datasets" / wanted.name / wanted.version
@@ -113,6 +183,7 @@ def read_tfds(wanted: TfdsImages, folder: Path) -> dict[str, Raw]:
     import tensorflow_datasets as tfds
 
     found: dict[str, Raw] = {}
+    note = ""
     try:
         builder = tfds.builder_from_directory(str(place))
     except Exception as error:  # TFDS raises whatever its own parsers do
@@ -122,29 +193,62 @@ def read_tfds(wanted: TfdsImages, folder: Path) -> dict[str, Raw]:
         if not shards:
             raise _broken(place / f"{wanted.name}-{split}.tfrecord-00000-of-00001", "it is missing")
         try:
-            data = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+            encoded = {"image": tfds.decode.SkipDecoding()}
+            data = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1, decoders=encoded))
+            if len(data["label"]) != count:
+                raise _broken(shards[0], f"it holds {len(data['label']):,} examples, not {count:,}")
+            # TFDS stores examples in a fixed shuffled order: sorted by the hash of split and index.
+            order = sorted(range(count), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest())
+            files, labels = np.empty(count, object), np.empty(count, np.uint8)
+            files[order], labels[order] = data["image"], data["label"]
+            images = _decoded(files, wanted.shape[-1])
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0].split(" [Op:")[0]
             raise _broken(shards[0], f"it is truncated or corrupt: {reason[:160]}") from error
-        found[split] = _verified(wanted, split, count, shards[0], data["image"], data["label"])
-    return found
+        found[split] = images, labels
+        if wrong := _wrong(wanted, split, files, images, labels):
+            raise _broken(shards[0], wrong)
+        if _is_jpeg(files):
+            note = ", recompressed as JPEG, so numbers differ a little from those on the original"
+    return found, note
 
 
-def _verified(wanted: TfdsImages, split: str, count: int, path: Path, images: NDArray, labels: NDArray) -> Raw:
-    if len(labels) != count or images.shape != (count, *wanted.shape):
-        raise _broken(path, f"it holds images of shape {images.shape}, not {(count, *wanted.shape)}")
-    # TFDS stores examples in a fixed shuffled order: sorted by the hash of split and index.
-    order = sorted(range(count), key=lambda index: hashlib.md5(f"{split}{index}".encode()).digest())
-    original_images, original_labels = np.empty_like(images), np.empty(count, np.uint8)
-    original_images[order], original_labels[order] = images, labels
-    found = (
-        hashlib.md5(struct.pack(">IIII", 2051, *original_images.shape[:3]) + original_images.tobytes()).hexdigest(),
-        hashlib.md5(struct.pack(">II", 2049, count) + original_labels.tobytes()).hexdigest(),
-    )
-    if found != wanted.md5[split]:
-        what = "images" if found[0] != wanted.md5[split][0] else "labels"
-        raise _broken(path, f"wrong checksum: its {what} are not those of the original files")
-    return original_images, original_labels
+def _decoded(files: NDArray, channels: int) -> NDArray[np.uint8]:
+    """Decode image files, JPEG as libjpeg does: TensorFlow's default is faster, darker by one level, and may vary."""
+    import tensorflow as tf
+
+    def decode(file: tf.Tensor) -> tf.Tensor:
+        return tf.io.decode_jpeg(file, channels=channels, dct_method="INTEGER_ACCURATE")  # it reads PNG as well
+
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(decode, num_parallel_calls=settings.cores())
+    return dataset.batch(len(files)).get_single_element().numpy()
+
+
+def _is_jpeg(files: NDArray) -> bool:
+    return files[0].startswith(b"\xff\xd8")
+
+
+def _wrong(wanted: TfdsImages, split: str, files: NDArray, images: NDArray, labels: NDArray) -> str:
+    """Return what differs from the original files, or from the known recompressed copy; empty where nothing does."""
+    if images.shape[1:] != wanted.shape:
+        return f"it holds images of shape {images.shape[1:]}, not {wanted.shape}"
+    if _is_jpeg(files) and wanted.jpeg:
+        right = hashlib.md5(b"".join(files)).hexdigest() == wanted.jpeg[split]
+    elif wanted.sums:
+        right = tuple(images.sum(axis=(0, 1, 2), dtype=np.int64)) == wanted.sums[split]
+    else:
+        right = _idx_md5(images[..., 0]) == wanted.images[split]
+    if not right:
+        return "wrong checksum: its images are not those of the original files"
+    if _idx_md5(labels) != wanted.labels[split]:
+        return "wrong checksum: its labels are not those of the original files"
+    return ""
+
+
+def _idx_md5(array: NDArray[np.uint8]) -> str:
+    """Return the MD5 of an array as a file in the IDX format of MNIST: 0, 0, 8, dimensions, sizes, bytes."""
+    header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+    return hashlib.md5(header + array.tobytes()).hexdigest()
 
 
 def _broken(path: Path, what: str) -> DataError:
@@ -170,7 +274,7 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
 
         tfds.disable_progress_bar()
         builder = tfds.builder(wanted.name, data_dir=str(workspace / "tensorflow_datasets"))
-        _reach(getattr(builder, "URL", ""))
+        _reach(getattr(builder, "URL", "") or next(iter(builder.url_infos), ""))
         builder.download_and_prepare(download_dir=str(workspace / "downloads"))
         read_tfds(wanted, workspace)
         (workspace / "tensorflow_datasets" / wanted.name).replace(target)
@@ -199,18 +303,23 @@ def as_images(raw: Raw) -> Images:
     images, labels = raw
     if labels.max(initial=0) > 9:
         raise DataError(f"labels run to {labels.max()}; they must lie in 0 to 9.")
-    return Images(images.astype(np.float32) / np.float32(255), labels.astype(np.int32))
+    scaled = images.astype(np.float32)
+    scaled /= 255  # in place: a second copy of CIFAR-10 would take 600 MB
+    return Images(scaled, labels.astype(np.int32))
 
 
 def three_parts(train: Raw, test: Raw, *, validation: int, classes: tuple[str, ...], source: str) -> ImageData:
     """Split the last ``validation`` training examples off; in the quick profile keep 3,600, 400 and 1,000 of each."""
     size = settings.current().size
-    everything = as_images(train)
-    cut = len(everything) - validation
+    cut = len(train[1]) - validation
+
+    def part(raw: Raw, start: int, length: int) -> Images:
+        return as_images((raw[0][start : start + length], raw[1][start : start + length]))
+
     data = ImageData(
-        train=everything.take(0, size(quick=min(cut, 3_600), full=cut)),
-        validation=everything.take(cut, cut + size(quick=min(validation, 400), full=validation)),
-        test=as_images(test).take(0, size(quick=1_000, full=len(test[1]))),
+        train=part(train, 0, size(quick=min(cut, 3_600), full=cut)),
+        validation=part(train, cut, size(quick=min(validation, 400), full=validation)),
+        test=part(test, 0, size(quick=1_000, full=len(test[1]))),
         classes=classes,
         source=source,
     )
