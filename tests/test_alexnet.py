@@ -42,6 +42,14 @@ def test_every_layer_as_published() -> None:
     assert sum(bool(layer.weights) for layer in model.layers) == 8
 
 
+def test_pixels_are_those_of_the_paper() -> None:
+    network = alexnet(10, input_shape=SMALL)
+    seen = keras.Model(network.inputs, network.get_layer("pixels").output)
+    mean = np.broadcast_to(np.array([123.68, 116.779, 103.939]) / 255, (1, *SMALL)).astype("float32")
+    np.testing.assert_allclose(np.asarray(seen(mean)), 0, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(seen(mean + 0.1)), 25.5, atol=1e-3)
+
+
 def test_weights_begin_as_published() -> None:
     keras.utils.set_random_seed(0)
     model = alexnet()
@@ -62,7 +70,7 @@ def test_groups_compute_what_two_towers_compute() -> None:
             kernel, bias = layer.get_weights()
             layer.set_weights([4 * kernel, bias])
     split_weights(whole, towers)
-    images = np.random.default_rng(1).normal(size=(3, *SMALL)).astype("float32") * 50
+    images = np.random.default_rng(1).random((3, *SMALL)).astype("float32")
     ours, theirs = np.asarray(whole(images)), np.asarray(towers(images))
     assert np.abs(ours).max() > 1
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(ours).max())

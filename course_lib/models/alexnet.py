@@ -1,7 +1,7 @@
 """AlexNet three times: as published, as the two towers it was, and at the scale of CIFAR-10. Introduced in chapter 02.
 
 Source: Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, NIPS 2012
-("the paper" below). All images are (batch, height, width, 3), float, and scores (logits) come out.
+("the paper" below). All images are (batch, height, width, 3) in [0, 1], and scores (logits) come out.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def alexnet(
     return keras.Sequential(
         [
             keras.Input(input_shape),
+            _pixels(),
             _convolution("conv1", 96, 11, strides=4, padding="valid", bias=0),
             LocalResponseNormalization(groups=groups, name="norm1"),
             layers.MaxPooling2D(3, 2, name="pool1"),
@@ -68,7 +69,7 @@ def two_towers(classes: int = 1000, *, input_shape: tuple[int, int, int] = (SIDE
     def each(maps: list[Any], make: Any, name: str) -> list[Any]:
         return [make(f"{name}{tower}")(part) for tower, part in zip("ab", maps, strict=True)]
 
-    maps: list[Any] = [images, images]
+    maps: list[Any] = [_pixels()(images)] * 2
     maps = each(maps, lambda name: _convolution(name, 48, 11, strides=4, padding="valid", bias=0), "conv1")
     maps = each(maps, lambda name: LocalResponseNormalization(name=name), "norm1")
     maps = each(maps, lambda name: layers.MaxPooling2D(3, 2, name=name), "pool1")
@@ -116,6 +117,14 @@ def _check_side(input_shape: tuple[int, int, int]) -> None:
                 f"({side} - 11) / 4 + 1 = {(side - 11) / 4 + 1:g} times, and there must be room for three poolings. "
                 f"Take {near}; the published network needs {SIDE}, though the paper says 224."
             )
+
+
+def _pixels() -> layers.Rescaling:
+    """Return the layer that makes the paper's pixels: 0 to 255, less their mean over ImageNet, here one a colour.
+
+    The paper's first weights and rate belong to this scale. Means: ``keras.applications.imagenet_utils``.
+    """
+    return layers.Rescaling(255.0, offset=[-123.68, -116.779, -103.939], name="pixels")
 
 
 def _normal() -> keras.initializers.Initializer:
