@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import keras
 import nbformat
 import numpy as np
 import pytest
@@ -121,7 +122,10 @@ def test_chapter_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("course run: there is no chapter 99; there are 0, 1")
 
 
-@pytest.mark.parametrize("words", [[], ["fly"], ["run", "one"], ["run", "--profile", "fast"], ["train", "lenet5"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["fly"], ["run", "one"], ["run", "--profile", "fast"], ["train", "lenet5"], ["train", "alexnet"], ["train"]],
+)
 def test_wrong_words_are_explained(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(words)
@@ -280,6 +284,31 @@ def test_training_that_cannot_be_is_one_line(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "lenet5", *words, "--output", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("course train: ") and message in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+WRONG_ALEXNET = [
+    ([], "imagenette is not in the download folder, and COURSE_OFFLINE=1 forbids a download"),
+    (["--dataset", "imagenet"], "Get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar"),
+    (["--devices", "99"], "devices(99): there are "),
+    (["--devices", "0"], "devices(0): there are "),
+    (["--batch-size", "0"], "batch_size=0 does not divide among 1 devices"),
+    (["--image-size", "224"], "AlexNet does not fit images of 224 pixels"),
+    (["--groups", "3"], "alexnet(groups=3)"),
+    (["--devices", "2", "--split-cpu"], "split_cpu(2) comes too late"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), WRONG_ALEXNET, ids=[" ".join(words) or "no data" for words, _ in WRONG_ALEXNET]
+)
+def test_alexnet_that_cannot_be_is_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras.ops.ones(1)  # too late to split the processor
+    assert main(["train", "alexnet", *words, "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("course train: ") and message in error and "Traceback" not in error
     assert not (tmp_path / "out").exists()
