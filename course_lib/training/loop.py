@@ -135,7 +135,8 @@ class _Watch(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.bar: tqdm | None = None
         self.resuming = True
-        self.rate = float(self.model.optimizer.learning_rate)  # now: a schedule may be at 0 by the end
+        # Now, since a schedule may be at 0 by the end; by way of NumPy, since a mirrored variable is no number.
+        self.rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.bar is None:
@@ -143,7 +144,7 @@ class _Watch(keras.callbacks.Callback):
             total = steps and steps * self.params["epochs"]
             initial = epoch * (steps or 0)
             self.bar = tqdm(total=total, initial=initial, unit=" steps", leave=False, dynamic_ncols=True)
-        if isinstance(self.batches, Batches):
+        if hasattr(self.batches, "epoch"):
             self.batches.epoch = epoch
         kept: list[list[Any]] = [*self.history.epochs.values(), self.history.random_states]
         for values in kept:
@@ -207,7 +208,7 @@ def fit(
     train: Images | keras.utils.PyDataset | Any,
     *,
     epochs: int,
-    validation: Images | None = None,
+    validation: Images | Any = None,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     optimizer: keras.optimizers.Optimizer | None = None,
@@ -249,7 +250,7 @@ def fit(
         optimizer=optimizer,
         loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=list(metrics),
-        steps_per_execution=min(STEPS_PER_EXECUTION, steps),
+        steps_per_execution=1 if _mirrored(model) else min(STEPS_PER_EXECUTION, steps),
         # Keras' own choice on a GPU; on a CPU, under TensorFlow, XLA halved the speed of LeNet-5 (loop.py --choices).
         jit_compile="auto" if settings.gpus() or not tensorflow else False,
     )
@@ -262,7 +263,7 @@ def fit(
         history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
     watch = _Watch(batches, history, record, identity, plateau, until)
-    held_out = None if validation is None else Batches(validation, 1_000, seed=None)
+    held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Images) else validation
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
     start = time.perf_counter()
     try:
@@ -287,13 +288,20 @@ def fit(
     return history
 
 
+def _mirrored(model: keras.Model) -> bool:
+    """Return whether ``tf.distribute`` keeps copies of the model; it fails with several steps an execution."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return getattr(strategy, "num_replicas_in_sync", 1) > 1
+
+
 def _has_plain_rate(optimizer: keras.optimizers.Optimizer | None) -> bool:
     return optimizer is not None and not isinstance(optimizer.get_config()["learning_rate"], dict)
 
 
 def _identity(model: keras.Model, batches: Any, epochs: int, seed: int, plateau: Plateau | None) -> dict[str, Any]:
     """Return what makes two runs the same run, so that a checkpoint is not continued by another one."""
-    rate = model.optimizer.get_config()["learning_rate"]
+    plain = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # under mixed_float16 Keras wraps it
+    rate = plain.get_config()["learning_rate"]
     return {
         "weights": [list(weight.shape) for weight in model.weights],  # names are numbered anew in each session
         "optimizer": type(model.optimizer).__name__,
