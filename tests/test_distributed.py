@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +22,12 @@ import keras
 import numpy as np
 import pytest
 from test_imagenet import COUNTS, encoded, flip_a_byte, prepare_imagenette
+from test_loop import kill_after_two_epochs
 
 from course_lib.cli import main
 from course_lib.datasets.imagenet import PHOTO_SETS
-from course_lib.datasets.sources import Images
 from course_lib.training import distributed
-from course_lib.training.distributed import devices, evenly, on_devices, split_cpu
+from course_lib.training.distributed import devices, on_devices, split_cpu
 
 
 def small(classes: int, *, groups: int, input_shape: tuple[int, int, int]) -> keras.Model:
@@ -147,13 +145,7 @@ def test_killed_run_resumes_on_two_devices(data: Path, runs: dict[int, tuple[Pat
     words = ["--epochs", "3", "--devices", "2", "--split-cpu", "--checkpoint", str(tmp_path / "run")]
     killed = course(data, tmp_path / "killed", *words)
     record = tmp_path / "run" / "run.json"
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and killed.poll() is None:
-        if record.exists() and len(json.loads(record.read_text())["epochs"]["loss"]) >= 2:
-            break
-        time.sleep(0.005)
-    assert killed.poll() is None, "training ended before it could be killed"
-    killed.send_signal(signal.SIGKILL)
+    kill_after_two_epochs(killed, record)
     killed.communicate(timeout=60)
     assert record.exists()
     assert "going on with AlexNet" in finished(course(data, tmp_path / "resumed", *words))
@@ -225,12 +217,3 @@ def test_processor_cannot_be_split_late_or_into_nothing() -> None:
         split_cpu(2)
     with pytest.raises(ValueError, match="at least 1"):
         split_cpu(0)
-
-
-def test_examples_are_shared_evenly(capsys: pytest.CaptureFixture[str]) -> None:
-    data = Images(np.zeros((10, 1, 1, 1), "float32"), np.arange(10, dtype="int32"))
-    assert list(evenly(data, 4).labels) == list(range(8))
-    assert capsys.readouterr().out == "2 of 10 examples are left out: 4 devices share the others evenly.\n"
-    assert len(evenly(data, 5)) == 10 and capsys.readouterr().out == ""
-    with pytest.raises(ValueError, match="10 examples cannot be shared by 11"):
-        evenly(data, 11)

@@ -381,7 +381,7 @@ def test_imagenette_is_downloaded_whole_or_not_at_all(
 ) -> None:
     monkeypatch.delenv("COURSE_OFFLINE")
     reached: list[str] = []
-    monkeypatch.setattr(sources, "_reach", reached.append)
+    monkeypatch.setattr(sources, "reach", reached.append)
     monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", lambda *_: str(tmp_path / "unpacked"))
     draw_imagenette(tmp_path / "unpacked", {"train": 12, "validation": 10})
     with pytest.raises(DataError, match="12 photographs in train, not 52"):
@@ -403,7 +403,7 @@ def test_failed_download_leaves_nothing(nothing_there: Path, monkeypatch: pytest
     def unreachable(address: str) -> None:
         raise OSError("no route")
 
-    monkeypatch.setattr(sources, "_reach", unreachable)
+    monkeypatch.setattr(sources, "reach", unreachable)
     with pytest.raises(DataUnavailable, match=r"imagenette could not be downloaded \(OSError: no route\); nothing was"):
         find_photos("imagenette")
     assert not [path for path in nothing_there.rglob("*") if path.is_file()]

@@ -239,6 +239,17 @@ TRAIN = textwrap.dedent(
 )
 
 
+def kill_after_two_epochs(training: subprocess.Popen[str], record: Path) -> None:
+    """Send SIGKILL to a training run once its record on disk has two epochs."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and training.poll() is None:
+        if record.exists() and len(json.loads(record.read_text())["epochs"]["loss"]) >= 2:
+            break
+        time.sleep(0.005)
+    assert training.poll() is None, "training ended before it could be killed"
+    training.send_signal(signal.SIGKILL)
+
+
 def test_resumes_after_a_kill_to_the_same_result(tmp_path: Path) -> None:
     """kill -9 in the middle, with dropout and distortions: weights bit for bit those of an uninterrupted run."""
     environment = {**os.environ, "COURSE_PROFILE": "quick", "COURSE_OFFLINE": "1"}
@@ -252,13 +263,7 @@ def test_resumes_after_a_kill_to_the_same_result(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     killed = start(str(folder))
     record = folder / "run.json"
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and killed.poll() is None:
-        if record.exists() and len(json.loads(record.read_text())["epochs"]["loss"]) >= 2:
-            break
-        time.sleep(0.005)
-    assert killed.poll() is None, "training ended before it could be killed"
-    killed.send_signal(signal.SIGKILL)
+    kill_after_two_epochs(killed, record)
     killed.wait(timeout=60)
     assert record.exists()
     resumed = start(str(folder))

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,7 +259,7 @@ def _prepare(name: str, wanted: PhotoSet) -> Path:
     """
     folder = settings.download_folder()
     target, manual = folder / "tensorflow_datasets" / wanted.tfds, folder / "tensorflow_datasets/downloads/manual"
-    looked = ", ".join(map(sources._where, settings.data_folders()))
+    looked = ", ".join(map(sources.where, settings.data_folders()))
     if any(not (manual / file).is_file() for file in wanted.by_hand):
         raise DataUnavailable(
             f"{name} is not in {looked}, and its owners ask for registration. Get {' and '.join(wanted.by_hand)} "
@@ -271,26 +269,19 @@ def _prepare(name: str, wanted: PhotoSet) -> Path:
         )
     if settings.offline() and not wanted.by_hand:
         raise DataUnavailable(f"{name} is not in {looked}, and COURSE_OFFLINE=1 forbids a download (350 MB).")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob("incomplete-*"):
-            shutil.rmtree(left_over)
-        workspace = Path(tempfile.mkdtemp(prefix="incomplete-", dir=folder))
-    except OSError as error:
-        reason = f"the download folder {folder} cannot be written ({error.strerror})"
-        raise DataUnavailable(f"{reason}. Set COURSE_CACHE_DIR to a folder of yours.") from error
     print(f"{name} is not in {looked}: {'preparing' if wanted.by_hand else 'downloading'} it into the download folder.")
     try:
-        import tensorflow_datasets as tfds
+        with sources.workspace(target, folder) as place:
+            import tensorflow_datasets as tfds
 
-        builder = tfds.builder(wanted.tfds, data_dir=str(workspace / "tensorflow_datasets"))
-        if not wanted.by_hand:
-            sources._reach(next(iter(builder.url_infos), ""))
-        by_hand = tfds.download.DownloadConfig(manual_dir=str(manual)) if wanted.by_hand else None
-        builder.download_and_prepare(download_dir=str(workspace / "downloads"), download_config=by_hand)
-        for split in wanted.splits:
-            _open(wanted, split, Path(builder.data_dir))
-        (workspace / "tensorflow_datasets" / wanted.tfds).replace(target)
+            builder = tfds.builder(wanted.tfds, data_dir=str(place / "tensorflow_datasets"))
+            if not wanted.by_hand:
+                sources.reach(next(iter(builder.url_infos), ""))
+            by_hand = tfds.download.DownloadConfig(manual_dir=str(manual)) if wanted.by_hand else None
+            builder.download_and_prepare(download_dir=str(place / "downloads"), download_config=by_hand)
+            for split in wanted.splits:
+                _open(wanted, split, Path(builder.data_dir))
+            (place / "tensorflow_datasets" / wanted.tfds).replace(target)
     except DataError:
         raise
     except Exception as error:  # TFDS lets its HTTP library's exceptions through
@@ -298,6 +289,4 @@ def _prepare(name: str, wanted: PhotoSet) -> Path:
             f"{name} could not be {'prepared' if wanted.by_hand else 'downloaded'} ({type(error).__name__}: {error})"
         )
         raise DataUnavailable(f"{reason}; nothing was kept. Check network and disk and run this again.") from error
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
     return target / Path(builder.data_dir).name

@@ -6,6 +6,7 @@ prepared it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,6 +15,7 @@ import struct
 import tempfile
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,8 +140,8 @@ def load(wanted: TfdsImages, sample: Sample, source: str) -> ImageData:
 
 def load_full(wanted: TfdsImages) -> ImageData:
     """Return ``wanted``, the last 5,000 training images for validation. Raises as :func:`find_tfds`."""
-    splits, where = find_tfds(wanted)
-    return three_parts(splits["train"], splits["test"], validation=5_000, classes=wanted.classes, source=where)
+    splits, source = find_tfds(wanted)
+    return three_parts(splits["train"], splits["test"], validation=5_000, classes=wanted.classes, source=source)
 
 
 def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
@@ -151,8 +153,8 @@ def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
     for folder in settings.data_folders():
         if (folder / "tensorflow_datasets" / wanted.name).is_dir():
             splits, note = read_tfds(wanted, folder)
-            return splits, f"{wanted.name} from {_where(folder)}{note}"
-    looked = ", ".join(map(_where, settings.data_folders()))
+            return splits, f"{wanted.name} from {where(folder)}{note}"
+    looked = ", ".join(map(where, settings.data_folders()))
     if settings.offline():
         raise DataUnavailable(f"{wanted.name} is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
     try:
@@ -163,7 +165,8 @@ def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
     return splits, f"{wanted.name}, downloaded{note}"
 
 
-def _where(folder: Path) -> str:
+def where(folder: Path) -> str:
+    """Return how messages call one of the :func:`settings.data_folders`."""
     return "the download folder" if folder == settings.download_folder() else "the local mirror (COURSE_DATA_DIR)"
 
 
@@ -262,22 +265,15 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
     """
     target = folder / "tensorflow_datasets" / wanted.name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob("incomplete-*"):
-            shutil.rmtree(left_over)
-        workspace = Path(tempfile.mkdtemp(prefix="incomplete-", dir=folder))
-    except OSError as error:
-        reason = f"the download folder {folder} cannot be written ({error.strerror})"
-        raise DataUnavailable(f"{reason}. Set COURSE_CACHE_DIR to a folder of yours.") from error
-    try:
-        import tensorflow_datasets as tfds
+        with workspace(target, folder) as place:
+            import tensorflow_datasets as tfds
 
-        tfds.disable_progress_bar()
-        builder = tfds.builder(wanted.name, data_dir=str(workspace / "tensorflow_datasets"))
-        _reach(getattr(builder, "URL", "") or next(iter(builder.url_infos), ""))
-        builder.download_and_prepare(download_dir=str(workspace / "downloads"))
-        read_tfds(wanted, workspace)
-        (workspace / "tensorflow_datasets" / wanted.name).replace(target)
+            tfds.disable_progress_bar()
+            builder = tfds.builder(wanted.name, data_dir=str(place / "tensorflow_datasets"))
+            reach(getattr(builder, "URL", "") or next(iter(builder.url_infos), ""))
+            builder.download_and_prepare(download_dir=str(place / "downloads"))
+            read_tfds(wanted, place)
+            (place / "tensorflow_datasets" / wanted.name).replace(target)
     except DataError:
         raise
     except Exception as error:  # TFDS lets its HTTP library's exceptions through
@@ -285,11 +281,29 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
             raise DataError("what was downloaded has a wrong checksum; nothing was kept. Try again later.") from error
         reason = f"it could not be downloaded ({type(error).__name__}); nothing was kept"
         raise DataUnavailable(f"{reason}. Check the network, or set COURSE_DATA_DIR to a local copy.") from error
+
+
+@contextlib.contextmanager
+def workspace(target: Path, folder: Path) -> Iterator[Path]:
+    """Give a fresh place inside ``folder`` from which to move what is whole to ``target``; it goes in any case.
+
+    What runs that were killed left behind goes too. Raises DataUnavailable where ``folder`` cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob("incomplete-*"):
+            shutil.rmtree(left_over)
+        place = Path(tempfile.mkdtemp(prefix="incomplete-", dir=folder))
+    except OSError as error:
+        reason = f"the download folder {folder} cannot be written ({error.strerror})"
+        raise DataUnavailable(f"{reason}. Set COURSE_CACHE_DIR to a folder of yours.") from error
+    try:
+        yield place
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
-def _reach(address: str) -> None:
+def reach(address: str) -> None:
     """Raise OSError where the host of ``address`` cannot be reached: TFDS itself would try for minutes."""
     parts = urllib.parse.urlsplit(address)
     if parts.hostname and not urllib.request.getproxies():

@@ -14,7 +14,6 @@ from typing import Any
 import keras
 
 from course_lib import settings
-from course_lib.datasets.sources import Images
 
 # A second strategy in the same process fails in its collectives: what was made first stays.
 _strategies: dict[tuple[str, ...], Any] = {}
@@ -62,7 +61,7 @@ def on_devices(count: int = 1, *, batch_size: int = 128) -> Iterator[list[str]]:
     Model, optimizer and call of :func:`course_lib.training.loop.fit` belong inside. ``batch_size`` stays that of the
     whole step, so that the result is that of one device up to rounding; dropout aside, whose masks are drawn on each
     device. A last batch that does not divide would weigh the devices' examples unequally: ``stream_photos(devices=)``
-    and :func:`evenly` prevent it. One device is left to Keras.
+    prevents it. One device is left to Keras.
 
     Raises ValueError where there are not so many devices or they do not divide the batch, RuntimeError on PyTorch, or
     where this process has already trained on other devices.
@@ -92,16 +91,3 @@ def _scope(names: list[str]) -> contextlib.AbstractContextManager[Any]:
 
             _strategies[chosen] = tf.distribute.MirroredStrategy(names)
     return _strategies[chosen].scope()
-
-
-def evenly(data: Images, count: int) -> Images:
-    """Return ``data`` without the last few examples, fewer than ``count``, so that ``count`` devices share all batches.
-
-    Says so where it leaves any out. Raises ValueError where none would be left.
-    """
-    left_out = len(data) % count
-    if len(data) < count:
-        raise ValueError(f"{len(data)} examples cannot be shared by {count} devices.")
-    if left_out:
-        print(f"{left_out} of {len(data):,} examples are left out: {count} devices share the others evenly.")
-    return data.take(0, len(data) - left_out)
