@@ -55,6 +55,13 @@ def image_grid(images: ArrayLike, titles: Sequence[str], *, columns: int = 8, si
     return figure
 
 
+def kernel_grid(kernels: ArrayLike) -> Figure:
+    """Draw the kernels (height, width, 3, maps) of a first layer in colour, each at its own scale, 0 as grey."""
+    pictures = np.moveaxis(np.asarray(kernels), -1, 0)
+    limits = np.abs(pictures).max(axis=(1, 2, 3), keepdims=True)
+    return image_grid(0.5 + pictures / (2 * limits), [str(number) for number in range(len(pictures))])
+
+
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> Figure:
     """Draw how often each class (row) was taken for each (column); the diagonal is left pale, mistakes stand out."""
     counts = np.zeros((len(classes), len(classes)), int)

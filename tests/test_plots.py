@@ -157,3 +157,14 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
     # Wong, Points of view: color blindness, Nature Methods 8 (2011), figure 2, but for yellow, too pale on white.
     rgb = {(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (0, 0, 0)}
     assert {tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5)) for colour in plots.COLOURS} == rgb
+
+
+def test_kernels_are_drawn_each_at_its_own_scale_with_grey_for_zero() -> None:
+    kernels = np.zeros((2, 2, 3, 2))
+    kernels[0, 0, :, 0] = 4.0
+    kernels[0, 0, :, 1] = -0.1
+    figure = plots.kernel_grid(kernels)
+    drawn = [np.asarray(axes.images[0].get_array()) for axes in figure.axes[:2]]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["0", "1"]
+    np.testing.assert_allclose([picture[0, 0] for picture in drawn], [[1] * 3, [0] * 3])
+    np.testing.assert_allclose([picture[1, 1] for picture in drawn], 0.5)
