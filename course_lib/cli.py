@@ -142,6 +142,24 @@ def chapters(numbers: list[int] | None = None) -> list[Path]:
     return [found[number] for number in numbers or found]
 
 
+def notebook_client(notebook: Any, folder: Path, **options: Any) -> Any:
+    """Return nbclient's client for ``notebook``, run in ``folder``, that sends nothing to the kernel while a cell runs.
+
+    nbclient sends the output of ``interact`` back to the kernel; now and then the kernel then sleeps through the next
+    cell (nbclient 0.11, ipykernel 7.4).
+    """
+    import nbclient
+
+    class Client(nbclient.NotebookClient):
+        def on_comm_open_jupyter_widget(self, msg: dict[str, Any]) -> Any:
+            widget = super().on_comm_open_jupyter_widget(msg)
+            if widget is not None:
+                widget.send = lambda *_, **__: None
+            return widget
+
+    return Client(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}}, **options)
+
+
 def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Outcome:
     """Execute a chapter in a kernel of its own, leave the file as it is, and say how it went."""
     import nbclient
@@ -157,12 +175,7 @@ def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Out
         environment |= {"COURSE_SEED": str(seed)} if seed is not None else {}
         label = path.stem if seed is None else f"{path.stem}, seed {seed}"
         with tqdm(total=cells, desc=label, unit=" cells", leave=False) as bar:
-            client = nbclient.NotebookClient(
-                notebook,
-                timeout=CELL_SECONDS,
-                resources={"metadata": {"path": str(path.parent)}},
-                on_cell_executed=lambda **_: bar.update(),
-            )
+            client = notebook_client(notebook, path.parent, on_cell_executed=lambda **_: bar.update())
             try:
                 client.execute(env=environment, stderr=subprocess.DEVNULL)  # start-up notes of kernel and TensorFlow
             except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as failure:

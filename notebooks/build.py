@@ -12,11 +12,11 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from course_lib.cli import notebook_client
+
 FOLDER = Path(__file__).parent
-CELL_SECONDS = 1_800
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -50,7 +50,7 @@ def keep_outputs(notebook: NotebookNode, old: NotebookNode) -> None:
 
 def execute(notebook: NotebookNode) -> None:
     """Run every cell in place; what libraries write to stderr and how long each cell took is not kept."""
-    client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(FOLDER)}})
+    client = notebook_client(notebook, FOLDER)
     client.record_timing = False
     client.execute(env={**os.environ, "TQDM_DISABLE": "1"})
     for cell in notebook.cells:

@@ -106,8 +106,8 @@ plots.show(
 # | --- | --- | --- |
 # | 00 | start here | yes |
 # | 01 | LeNet-5: convolution, pooling, weight sharing | yes |
-# | 02 | AlexNet, number for number | to come |
-# | 03 | receptive fields and depth | to come |
+# | 02 | AlexNet, number for number | yes |
+# | 03 | receptive fields and depth | yes |
 # | 04 | heartbeats: LeNet in one dimension | to come |
 # | 05 | dilation, and a label for every pixel | to come |
 # | 06 | the art of training | to come |
