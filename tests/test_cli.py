@@ -7,13 +7,16 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import nbclient
 import nbformat
 import numpy as np
 import pytest
+from nbclient.output_widget import OutputWidget
 
 from course_lib import claims, cli, settings
 from course_lib.cli import execute, main
@@ -312,3 +315,20 @@ def test_alexnet_that_cannot_be_is_one_line(
     error = capsys.readouterr().err
     assert error.startswith("course train: ") and message in error and "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_explorers_are_executed_without_messages_to_the_busy_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(OutputWidget, "_publish_msg", lambda self, kind, **_: sent.append(kind))
+    explorer = "from ipywidgets import interact\ninteract(lambda x: print('seen', x), x=3)"
+
+    def run(client: Callable[[nbformat.NotebookNode], nbclient.NotebookClient]) -> int:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (explorer, "1 + 1")])
+        client(notebook).execute()
+        assert notebook.cells[1].outputs[0]["data"]["text/plain"] == "2"
+        return len(sent)
+
+    assert run(lambda notebook: cli.notebook_client(notebook, tmp_path)) == 0
+    assert run(nbclient.NotebookClient) > 0  # or there is nothing left to prevent

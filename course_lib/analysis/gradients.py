@@ -17,7 +17,7 @@ def input_gradient(function: Callable[[Any], Any], inputs: ArrayLike) -> NDArray
     """Return how the sum of ``function(inputs)`` changes with each input value; same shape as ``inputs``.
 
     ``function`` takes a tensor of the backend and returns one, by a model or by ``keras.ops``. Raises ValueError where
-    the result does not depend on the inputs, or not by steps that have a gradient.
+    the result does not depend on the inputs, or not by steps that have a gradient; JAX gives zeros for the former.
     """
     backend, start = keras.config.backend(), np.asarray(inputs, "float32")
     if backend == "jax":

@@ -303,8 +303,8 @@ expect("field with the stride last", found.size[0], exactly=11)
 # ### More non-linear?
 #
 # Between its bends a ReLU network is a straight line. So walk along the straight line from one photograph to another,
-# and count how often a ReLU on the way switches on or off. To compare networks of equal size we count per unit of the
-# map that comes out.
+# and count how often a ReLU on the way switches on or off. For each stack we count all ReLUs that one place of its last
+# map depends on.
 
 
 # %%
@@ -313,12 +313,13 @@ def switches(kernels, pairs, steps=256):
     keras.utils.set_random_seed(course.seed)
     chain = [layers.Conv2D(16, kernel, kernel_initializer="he_normal", activation="relu") for kernel in kernels]
     network = keras.Sequential([keras.Input((11, 11, 3)), *chain])
-    every_map = keras.Model(network.inputs, [layer.output for layer in network.layers])
     total = 0
-    for start, end in pairs:
-        line = start + np.linspace(0, 1, steps)[:, None, None, None] * (end - start)
-        for values in every_map.predict_on_batch(line.astype("float32")):
-            total += np.count_nonzero(np.diff(values > 0, axis=0))
+    for layer in network.layers:
+        activity = keras.Model(network.inputs[0], layer.output)
+        for start, end in pairs:
+            line = start + np.linspace(0, 1, steps)[:, None, None, None] * (end - start)
+            on = np.asarray(activity(line.astype("float32"))) > 0
+            total += np.count_nonzero(on[1:] != on[:-1])
     return total / len(pairs)
 
 
@@ -461,7 +462,8 @@ plots.show(
 #
 # There are eight symbols. A rule replaces each symbol by a block of 2 × 2 other symbols; it has eight blocks for each,
 # and takes one at random. Start with one symbol, the class. Apply rules three times: 2 × 2 symbols, 4 × 4, 8 × 8. Draw
-# each of the 64 symbols as a small glyph. No single glyph tells the class; only how blocks fit into blocks does.
+# each of the 64 symbols as a small glyph. A single glyph says next to nothing about the class; how blocks fit into
+# blocks says all.
 
 # %%
 LEVELS, SYMBOLS, BLOCKS = 3, 8, 8
@@ -508,7 +510,8 @@ plots.show(
 
 # %% [markdown]
 # Now four networks with one, two, three and four convolutions, each as wide as 20,000 parameters allow. The first
-# convolution reads one glyph, each further one a block of 2 × 2.
+# convolution reads one glyph, each further one a block of 2 × 2. Windows that fit the rules so well are generous to
+# depth: photographs come without such a grid.
 
 
 # %%
