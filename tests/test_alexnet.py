@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from course_lib.models.alexnet import alexnet, split_weights, two_towers
+from course_lib.models.alexnet import alexnet, alexnet_cifar, split_weights, two_towers
 
 # Output side, maps, and parameters of each layer of the paper's network (section 3.5 and figure 2): half of the maps
 # below for the convolutions that stay on one GPU.
@@ -96,3 +96,30 @@ def test_saved_and_loaded(tmp_path) -> None:  # type: ignore[no-untyped-def]
     again = keras.saving.load_model(tmp_path / "alexnet.keras")
     images = np.random.default_rng(0).normal(size=(1, *SMALL)).astype("float32")
     np.testing.assert_array_equal(np.asarray(model(images)), np.asarray(again(images)))
+
+
+def test_small_alexnet_by_hand() -> None:
+    # Maps of 28, 14, 7 and 4 places; 4 × 4 × 64 = 1,024 inputs of the first dense layer.
+    convolutions = 32 * (75 + 1) + 64 * (288 + 1) + 96 * (576 + 1) + 96 * (864 + 1) + 64 * (864 + 1)
+    dense = 256 * (1_024 + 1) + 128 * (256 + 1) + 10 * (128 + 1)
+    network = alexnet_cifar()
+    assert network.count_params() == convolutions + dense
+    assert [network.get_layer(f"pool{number}").output.shape[1] for number in (1, 2, 5)] == [14, 7, 4]
+    assert sum(bool(layer.weights) for layer in network.layers) == 8
+
+
+def test_parts_of_small_alexnet_change_neither_shapes_nor_parameters() -> None:
+    reference = alexnet_cifar()
+    names = {layer.name for layer in reference.layers}
+    for options in ({"normalisation": True}, {"overlapping": False}, {"dropout": 0.5}, {"activation": "tanh"}):
+        changed = alexnet_cifar(**options)
+        assert [weight.shape for weight in changed.weights if "seed" not in weight.path] == [
+            weight.shape for weight in reference.weights if "seed" not in weight.path
+        ]
+        added = {layer.name for layer in changed.layers} - names
+        assert added == ({"norm1", "norm2"} if "normalisation" in options else set())
+
+
+def test_small_alexnet_refuses_images_without_room_for_three_poolings() -> None:
+    with pytest.raises(ValueError, match="at least 8 pixels"):
+        alexnet_cifar(side=7)

@@ -13,7 +13,7 @@ from keras import layers
 
 from course_lib.models.layers import LocalResponseNormalization
 
-SIDE = 227  # the paper writes 224, which its own arithmetic does not fit: (227 - 11) / 4 + 1 = 55
+SIDE = 227  # the paper writes 224 and rounds up; without padding 55 places need (227 - 11) / 4 + 1
 
 
 def alexnet(

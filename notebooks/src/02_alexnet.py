@@ -15,7 +15,7 @@
 #
 # **You will be able to**
 #
-# - compute every shape, parameter and multiply–accumulate of AlexNet, and say why its images need 227 pixels;
+# - compute every shape, parameter and multiply–accumulate of AlexNet, and say why we give it 227 pixels and not 224;
 # - show that its split over two GPUs is a grouped convolution;
 # - write its normalisation, its augmentation and its update rule by hand, and check them against a library;
 # - train a small AlexNet on photographs, take its parts away one at a time, and see what each was worth.
@@ -58,8 +58,9 @@ for side in (224, 227):
 expect("places of the first window along a side of 227", (227 - 11) / 4 + 1, exactly=55)
 
 # %% [markdown]
-# With 224 the last window would hang over the edge, and 55, the number that the paper gives, does not come out. So one
-# of its two numbers is wrong, and every working version takes 227.
+# With 224 the last window hangs over the edge by 3 pixels. Krizhevsky's own program allows that: it rounds up and finds
+# 55 places. Other versions add zeros at the border. A convolution without padding, in Keras as in most libraries,
+# rounds down and finds 54. To get 55 without padding one needs 227 pixels, so we take 227.
 #
 # Our `alexnet` refuses 224 and says what would be right.
 
@@ -81,7 +82,7 @@ except ValueError as error:
 from course_lib.analysis.cost import cost_table, layer_costs
 
 network = alexnet()
-print(cost_table(network))
+print(cost_table(network, memory=True))
 
 # %% [markdown]
 # Count one row yourself. The second convolution has 256 maps. Each looks at 5 × 5 places of 48 maps, half of the 96
@@ -97,9 +98,12 @@ for name, side in {"conv1": 55, "pool1": 27, "pool2": 13, "pool5": 6}.items():
     expect(f"side of the maps after {name}", costs[name].shape[0], exactly=side)
 
 # %% [markdown]
+# The last column is the memory of the maps for one image, in bytes of float32. Training keeps them for all 128 images
+# of a batch.
+#
 # Now the work. Sze and others (2017) count 666 million multiply–accumulates in the convolutions and 58.6 million in the
-# dense layers. Chen and others (2017) give each convolution for four images: 0.42, 0.90, 0.60, 0.45 and 0.30 thousand
-# million.
+# dense layers. Chen and others (2017) give each convolution for four images: 0.42, 0.90, 0.60, 0.45 and 0.30 billion
+# (10⁹).
 
 # %% tags=["nbval-check-output"]
 macs = {name: cost.macs for name, cost in costs.items() if cost.macs}
@@ -132,9 +136,9 @@ claim("alexnet-1000-times-lenet", abs(ratio - 1000) / 10)
 # %% [markdown]
 # ## 3. Two GPUs, two towers
 #
-# A graphics card of 2012 had 3 GB of memory, too little for this network and its training. So the authors laid half of
-# the maps on each of two cards. To save traffic, the cards talk only at some layers: convolution 3 and the dense layers
-# read the maps of both, convolutions 2, 4 and 5 only those of their own card.
+# The authors' graphics cards, GTX 580, had 3 GB of memory each, too little for this network and its training. So the
+# authors laid half of the maps on each of two cards. To save traffic, the cards talk only at some layers: convolution 3
+# and the dense layers read the maps of both, convolutions 2, 4 and 5 only those of their own card.
 #
 # A convolution whose maps come in two halves that do not see each other is a **grouped convolution** with two groups.
 # Let us check that on the whole network. `two_towers` computes each half apart and joins them only where the paper
@@ -156,10 +160,10 @@ claim("two-gpu-split", np.abs(ours - theirs).max() / np.abs(ours).max())
 #
 # ## 4. Local response normalisation
 #
-# A strongly active map shall quieten its neighbours at the same place. AlexNet divides each value by a power of the
-# energy of the five maps around it:
+# A strongly active map should damp its neighbours at the same place. AlexNet divides each value by a number that grows
+# with the squares of the values around it:
 #
-# b = a / (2 + 0.0001 · Σ a²)^0.75
+# bᵢ = aᵢ / (2 + 0.0001 · Σ aⱼ²)^0.75, the sum over map i and two neighbours on each side
 #
 # Compute it for one place and seven maps.
 
@@ -198,8 +202,8 @@ print("3 wide, step 2:", [int(row[i : i + 3].max()) for i in range(0, 5, 2)])
 # ## 6. Dropout
 #
 # The dense layers hold 58 million parameters, for 1.2 million images. They could learn the images by heart. Dropout
-# sets each of their outputs to 0 with probability one half, anew for each image, in training only. No unit can rely on
-# a certain other one being there.
+# sets each output of the first two to 0 with probability one half, anew for each image, in training only. No unit can
+# rely on a certain other one being there.
 #
 # In 2012 the outputs were halved at test time, so that their mean stays. Today they are doubled in training instead.
 
@@ -229,7 +233,7 @@ cut = np.asarray(RandomCropFlip(28, seed=course.seed)(one, training=True))
 plots.show(
     plots.image_grid(cut, [f"crop {number}" for number in range(1, 9)]),
     caption="One photograph of 32 × 32 pixels, eight random windows of 28 × 28, some of them mirrored.",
-    alt="Eight versions of one small photograph, each a little shifted, half of them mirrored left to right.",
+    alt="Eight versions of one small photograph, each a little shifted, some of them mirrored left to right.",
 )
 
 # %% [markdown]
@@ -244,14 +248,15 @@ for variance, axis in zip(variances, axes.T, strict=True):
 expect("share of the first axis in the variance", variances[0] / variances.sum(), full=(0.85, 0.95), quick=(0.5, 1))
 
 # %% [markdown]
-# The first axis is brightness: red, green and blue together. The second sets blue against red.
+# The first axis is brightness: red, green and blue together. The second sets blue against red. The paper does not say
+# on which scale its pixels are; we take 0 to 1.
 
 # %%
 coloured = np.asarray(ColourShift(variances, axes, seed=course.seed)(one, training=True))
 strong = np.asarray(ColourShift(variances, axes, strength=1.0, seed=course.seed)(one, training=True))
 plots.show(
-    plots.image_grid(np.concatenate([coloured, strong]), ["as in the paper"] * 8 + ["ten times"] * 8),
-    caption="Random colours along the principal axes: as strong as in the paper, and ten times stronger.",
+    plots.image_grid(np.concatenate([coloured, strong]), ["strength 0.1"] * 8 + ["strength 1"] * 8),
+    caption="Random colours along the principal axes: with the paper's strength of 0.1, and ten times stronger.",
     alt="Two rows of one small photograph. The upper eight differ very little in brightness, the lower eight clearly.",
 )
 
@@ -275,8 +280,8 @@ plots.show(
 # %% [markdown]
 # ## 9. The update rule, by hand
 #
-# AlexNet's weights move with a **velocity** v. It keeps nine tenths of itself at each step, and three things push it:
-# itself, the gradient, and a little pull of each weight towards 0, the **weight decay**.
+# AlexNet's weights move with a **velocity** v. It keeps nine tenths of itself at each step. Then two things are added:
+# a step against the gradient, and a small pull of each weight towards 0, the **weight decay**.
 #
 # v ← 0.9 v − 0.0005 · rate · w − rate · gradient, then w ← w + v
 #
@@ -298,7 +303,10 @@ expect("difference after five steps", abs(weight - float(kernel[0, 0])), full=(0
 # %% [markdown]
 # (The library decays kernels and leaves biases alone, as Krizhevsky's own program does by default.)
 #
-# The velocity grows from 0.010 to 0.041: with a steady gradient the steps become up to ten times longer.
+# The velocity grows in size from 0.010 to 0.041: with a steady gradient the steps become up to ten times longer.
+#
+# The paper's batches have 128 images. Its weights begin normal with deviation 0.01, its biases at 1 in convolutions 2,
+# 4 and 5 and in the hidden dense layers, so that their ReLUs are on at first. `alexnet` begins like that.
 #
 # The rate begins at 0.01. When the validation error stops falling it is divided by 10, three times in all. In the
 # library that is `Plateau`, and `fit` takes it.
@@ -306,7 +314,14 @@ expect("difference after five steps", abs(weight - float(kernel[0, 0])), full=(0
 # ## 10. AlexNet for small photographs
 #
 # The full network needs ImageNet and days. The same design, with smaller windows for smaller images, learns CIFAR-10 in
-# minutes: eight learned layers in the same order, normalisation, overlapping pooling, dropout, crops, mirror images.
+# minutes: eight learned layers in the same order, overlapping pooling, dropout, crops and mirror images. These things
+# differ from the paper:
+#
+# - no normalisation, and no shift of colour;
+# - dropout 0.15, not 0.5, since there are a hundred times fewer parameters and few epochs;
+# - He's initial weights, batches of 64, and Adam, whose rate falls from 0.001 to zero along half a cosine.
+#
+# The settings were chosen on the 5,000 validation images.
 #
 # Our CIFAR-10 may be a copy whose images were compressed as JPEG once more; the line that `load_photos` printed says
 # so. Then numbers lie close to published ones and are not the same.
@@ -315,12 +330,6 @@ expect("difference after five steps", abs(weight - float(kernel[0, 0])), full=(0
 from course_lib.models.alexnet import alexnet_cifar
 
 print(cost_table(alexnet_cifar()))
-
-# %% [markdown]
-# Two things differ from the paper. The network has no local response normalisation: on the validation images it gained
-# nothing, and it took a fifth of the time. Section 12 measures that. And dropout is 0.15, not 0.5: with so few epochs
-# and a hundred times fewer parameters a stronger one costs more than it brings. The optimizer is Adam, its rate falls
-# from 0.001 to zero along half a cosine. All of this was chosen on the 5,000 validation images.
 
 # %%
 from course_lib.models.augmentation import ten_crop_probabilities
@@ -409,6 +418,8 @@ for activation, rates in RATES.items():
 
 # %% [markdown]
 # An epoch is a coarse clock, so we draw a straight line between the last epoch before the goal and the first after it.
+# Keras averages the accuracy over an epoch while the weights change, so both runners' clocks are late by about half an
+# epoch.
 
 
 # %%
@@ -442,7 +453,10 @@ plots.show(
 # ## 12. What was each part worth?
 #
 # Take one part away, or put one in, train again, compare. Parts that fight over-fitting show their worth where data are
-# few. So all six networks learn from the same 10,000 halved photographs, and begin with the paper's dropout of 0.5.
+# few. So all six networks learn from the same 10,000 halved photographs. All but one have the paper's dropout of 0.5.
+#
+# Normalisation needs other constants here. The values in this network are near 1, where those of the paper's are in the
+# tens. With 0.0001 the sum would hardly matter, so we take 0.01 instead, and 1 for the 2.
 
 # %%
 few = photos.train.take(0, course.size(quick=500, full=10_000))
@@ -480,14 +494,14 @@ claim("augmentation-curbs-overfitting", ahead["no augmentation"] - ahead["refere
 # %% [markdown]
 # ## 13. What the first layer sees
 #
-# The paper shows the 96 kernels of its first layer: edges of all directions on one card, patches of colour on the
-# other. Ours are smaller, and there are 32. Chapter 03 asks how many of them are edges.
+# The paper shows the 96 kernels of its first layer: edges of all directions, mostly without colour, on one card; mostly
+# patches of colour on the other. Ours are smaller, and there are 32. Chapter 03 asks how one could count edges.
 
 # %%
 plots.show(
     plots.kernel_grid(small.get_layer("conv1").get_weights()[0]),
     caption="The 32 kernels of the first layer after training, 5 × 5 pixels in colour; grey is 0.",
-    alt="Thirty-two small colour squares: some with a light and a dark half, edges, and some of a single colour.",
+    alt="Thirty-two small colour squares, one for each kernel.",
 )
 
 # %% [markdown]
@@ -535,7 +549,7 @@ for layer, (maps, numbers) in zip(("conv1", "conv2", "conv5"), chosen, strict=Tr
     plots.show(
         plots.image_grid(maps, [f"map {number}" for number in numbers]),
         caption=f"The eight strongest maps of `{layer}` for it, {maps.shape[1]} places a side; darker is stronger.",
-        alt=f"Eight grey maps of the layer {layer}. Early ones keep the outline of the thing, late ones a few spots.",
+        alt=f"Eight grey maps of the layer {layer}, {maps.shape[1]} places a side.",
     )
 
 # %% [markdown]
@@ -544,10 +558,10 @@ for layer, (maps, numbers) in zip(("conv1", "conv2", "conv5"), chosen, strict=Tr
 # On a machine with ImageNet or Imagenette and one or more GPUs:
 #
 #     course train alexnet --dataset imagenette --devices 1 --precision mixed_bfloat16 --output alexnet
-#     course train alexnet --dataset imagenet --devices 2 --checkpoint run --output alexnet
+#     course train alexnet --dataset imagenet --devices 2 --checkpoint run-imagenet --output alexnet
 #
 # Images are streamed from disk, so memory does not grow with their number. Each device has a copy of the network and a
-# share of each batch. A run that is killed goes on when the same command is given again.
+# share of each batch. With `--checkpoint`, a run that is killed goes on when the same command is given again.
 #
 # ## 16. Why two numbers stand in the sources
 #

@@ -52,15 +52,19 @@ photos = load_photos()
 # pooling looks at 3 places of that map in a row. The first sees 11 pixels, and each further one adds 4:
 # 11 + 4 + 4 = 19.
 #
-# That is the whole idea. Keep two numbers for each layer. The **receptive field** is the number of pixels that one
-# place sees along a side. The **effective stride** is by how many pixels it moves for the next place. A layer with a
-# kernel of k and a stride of s changes them like this:
+# That is the whole idea. Keep three numbers for each layer. The **receptive field** is the number of pixels that one
+# place sees along a side. The **effective stride** is the distance in pixels between the fields of two neighbouring
+# places. A layer with a kernel of k and a stride of s changes them like this:
 #
 # - field ← field + (k − 1) · effective stride, because it sees k places, and each after the first adds one stride;
 # - effective stride ← effective stride · s.
 #
-# A third number says where the field lies. Zeros at the border let the first place begin before the image. The
-# **effective padding** is how many pixels before: it grows by the layer's padding times the effective stride.
+# The third number says where the field lies. Zeros at the border let the first place begin before the image. The
+# **effective padding** is how many pixels before. It grows by the layer's padding times the effective stride, because
+# this layer's zeros lie one effective stride apart in the image.
+#
+# From these follows the **centre** of the field: place p looks at the pixel p · effective stride − effective padding +
+# (field − 1) / 2.
 
 # %% tags=["nbval-check-output"]
 alexnet_layers = [  # name, kernel, stride, padding on each side
@@ -75,7 +79,8 @@ for name, kernel, step, zeros in alexnet_layers:
     print(f"{name}: field {field:3}, effective stride {stride:2}, effective padding {padding:2}")
 
 # %% [markdown]
-# The last places see 195 of 227 pixels. They are 32 pixels apart. The library finds the same from the network itself.
+# Each of the last places has a field of 195 pixels, and the fields are 32 pixels apart. Only the middle ones lie wholly
+# in the picture. The library finds the same from the network itself.
 
 # %% tags=["nbval-check-output"]
 from course_lib.analysis.receptive_field import receptive_field, receptive_field_table
@@ -85,8 +90,10 @@ published = alexnet()
 for name, (field, stride, padding) in by_hand.items():
     found = receptive_field(published, name)
     assert (found.size[0], found.stride[0], found.padding[0]) == (field, stride, padding), found
-print(receptive_field(published, "pool5"))
-expect("receptive field of pool5 in AlexNet", receptive_field(published, "pool5").size[0], exactly=195)
+last = receptive_field(published, "pool5")
+print(last)
+assert last.centre(2)[0] == 2 * 32 - by_hand["pool5"][2] + (195 - 1) / 2
+expect("receptive field of pool5 in AlexNet", last.size[0], exactly=195)
 
 # %% [markdown]
 # ## 2. Any graph
@@ -121,7 +128,8 @@ for name, (build, in_the_article) in shelf.items():
 # %% [markdown]
 # InceptionV3 sees 1,311 pixels and is given 299. Every place of its last maps sees the whole picture, and zeros beyond.
 #
-# Some layers have no field of finite size. Ask for one, and the library says which layer is in the way.
+# After flattening there are no places any more: a unit sees the whole picture. Ask for its field, and the library says
+# which layer is in the way.
 
 # %% tags=["nbval-check-output"]
 try:
@@ -148,9 +156,8 @@ def draw_field(axes, layer, down, right):
     place = [round(part * (size - 1)) for part, size in zip((down, right), found.map_size, strict=True)]
     (top, bottom), (left, end) = found.interval(place)
     axes.imshow(portrait, extent=(-0.5, 226.5, 226.5, -0.5))
-    axes.add_patch(
-        plt.Rectangle((left, top), end - left, bottom - top, fill=False, color=plots.COLOURS[1], linewidth=2)
-    )
+    corner, size = (left - 0.5, top - 0.5), (end - left + 1, bottom - top + 1)
+    axes.add_patch(plt.Rectangle(corner, *size, fill=False, color=plots.COLOURS[1], linewidth=2))
     axes.set(xlim=(-60, 287), ylim=(287, -60), xlabel="pixel", ylabel="pixel")
     axes.set_title(f"{layer}, place ({place[0]}, {place[1]})", fontsize=9)
 
@@ -169,21 +176,21 @@ for axes, layer in zip(rows.flat, by_hand, strict=True):
     draw_field(axes, layer, 0.5, 0.5)
 plots.show(
     figure,
-    caption="What the central place of each map of AlexNet sees. Portrait of Eileen Collins, NASA, public domain.",
-    alt="Eight copies of a portrait with an orange frame each. The frame is a small patch for conv1, covers the face "
-    "for pool2, and nearly the whole picture for pool5.",
+    caption="What a place in the middle of each map of AlexNet sees. Portrait of Eileen Collins, NASA, public domain.",
+    alt="Eight copies of a portrait with an orange frame each. The frame is a small square on the chest for conv1, "
+    "about a third of the side for pool2, and all but a strip of the picture for pool5.",
 )
 
 # %% [markdown]
 # ## 4. What it sees and what it uses
 #
 # The field says which pixels *can* change a value. Do they all change it equally? In a stack of 3 × 3 layers a pixel in
-# the corner of the field reaches the end by one path only. A pixel in the middle has thousands of paths.
+# the corner of the field reaches the end by one chain of places only. A pixel in the middle has thousands of them.
 #
 # How much a pixel counts is the **gradient** of the value with respect to it. Let the weights be random with mean zero.
 # Then the squared gradient, on average over networks, spreads like a random walk. Each layer moves by −1, 0 or 1 with
 # equal chance. The variance of one such step is ((−1)² + 0² + 1²) / 3 = 2/3. After n layers it is 2n/3, and the
-# standard deviation is √(2n/3) pixels.
+# standard deviation is √(2n/3) pixels. With ReLU that is an approximation; the measurement will tell.
 #
 # So the field grows with n, 2n + 1 pixels. The part that counts grows only with √n. Luo and others (2016) call it the
 # **effective receptive field**. Measure it.
@@ -199,7 +206,7 @@ def stack(depth, maps=16):
 
 
 def influence(depth, networks):
-    """Return the mean squared gradient of the one place, over random networks and images; it sums to 1."""
+    """Return the squared gradient of the one place, scaled to sum 1, averaged over random networks and images."""
     total = np.zeros((2 * depth + 1, 2 * depth + 1))
     for network in range(networks):
         keras.utils.set_random_seed(1000 * course.seed + network)
@@ -233,6 +240,7 @@ figure, row = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
 for axes, (depth, weights) in zip(row, maps_of_influence.items(), strict=True):
     axes.imshow(np.sqrt(weights), cmap="gray_r", extent=(-depth - 0.5, depth + 0.5) * 2)
     axes.set(title=f"{depth} layers, field {2 * depth + 1}", xlabel="pixels from the centre")
+row[0].set(ylabel="pixels from the centre")
 plots.show(
     figure,
     caption="How strongly each pixel of the field counts (root of the mean squared gradient; darker is stronger).",
@@ -241,8 +249,15 @@ plots.show(
 )
 
 # %% [markdown]
-# With 40 layers a place sees 81 pixels a side, and most of what counts lies within ten. A large field is a limit, and
-# not a promise. Section 7 looks at what training does to it.
+# With 40 layers a place sees 81 × 81 pixels. How much of what counts lies in the middle 21 × 21?
+
+# %%
+middle = maps_of_influence[40][30:51, 30:51].sum()
+expect("share of the middle 21 × 21 pixels, 40 layers", middle, full=(0.8, 0.97), quick=(0.6, 1))
+
+# %% [markdown]
+# A large field is a limit, and not a promise. Section 7 looks at what training does to it.
+#
 #
 # ## 5. One large kernel or several small ones?
 #
@@ -279,7 +294,10 @@ for name, kernels in KERNELS.items():
 # 11² = 121 for each pair of maps, against 7² + 5² = 74 and 5 · 3² = 45.
 #
 # At the very front it is the other way round. Only 3 colours come in, so one large kernel is cheap there. The second
-# layer of a stack has 96 maps to read, and costs more than all of AlexNet's first layer.
+# layer of a stack has 96 maps to read, and costs more than all of AlexNet's first layer. That holds where each layer of
+# the stack has 96 maps. With 13 maps or fewer between the 7 × 7 and the 5 × 5, the stack is cheaper there too.
+#
+# The work follows the weights: each weight of these layers is used once at each of the 55 × 55 places.
 
 # %%
 claim("stack-sees-as-far", receptive_field(convolutions([7, 5], 96, 3)).size[0])
@@ -302,9 +320,9 @@ expect("field with the stride last", found.size[0], exactly=11)
 # %% [markdown]
 # ### More non-linear?
 #
-# Between its bends a ReLU network is a straight line. So walk along the straight line from one photograph to another,
-# and count how often a ReLU on the way switches on or off. For each stack we count all ReLUs that one place of its last
-# map depends on.
+# Along a straight line of inputs, the output of a ReLU network is made of straight pieces. It can bend only where a
+# ReLU switches on or off. So walk in a straight line from one photograph to another, and count the switches of all
+# ReLUs on which one place of the last map depends.
 
 
 # %%
@@ -329,6 +347,12 @@ found = {name: switches(kernels, pairs) for name, kernels in KERNELS.items()}
 for name, number in found.items():
     print(f"{name}: {number:.0f} switches from one photograph to the next")
 claim("stack-more-nonlinearities", found["five 3 × 3"] / found["one 11 × 11"])
+sides = [11 - 2 * layer for layer in range(1, 6)]  # places of each layer of the stack on which the last one depends
+expect("ReLUs behind a place of the stack, for each map", sum(side**2 for side in sides), exactly=165)
+
+# %% [markdown]
+# The stack bends so often because it has so many ReLUs: 165 for each one of the single layer. A single ReLU switches
+# about as often in both.
 
 # %% [markdown]
 # ### Finer maps
@@ -344,13 +368,17 @@ claim("smaller-stride-finer-maps", sides[2] ** 2 / sides[4] ** 2)
 # %% [markdown]
 # ## 6. Which one reads photographs better?
 #
-# Five networks, alike but for one place. All see crops of 28 pixels.
+# Five networks, alike but for one part. All see crops of 28 pixels.
 #
 # - Three differ at the **front**: one kernel of 11 × 11, a 7 × 7 and a 5 × 5, or five of 3 × 3. Field, effective
 #   stride and shape of the result are equal.
 # - One has the 11 × 11 front with **stride 4** and no pooling, where the others have stride 2 and pooling. All shapes
-#   after that are equal.
+#   after that are equal. It does a quarter of the work at the front, and its field there is 11 pixels, not 15. What we
+#   measure is this whole exchange.
 # - One has a 5 × 5 layer **inside**, where the others have two of 3 × 3.
+#
+# The weights of the first layer begin small, with deviation 0.01 as in AlexNet. So what is to be seen in them later was
+# learned, and not drawn by lot.
 
 # %%
 from course_lib.models.augmentation import RandomCropFlip
@@ -361,8 +389,9 @@ def photo_network(front, stride=2, inside=(3, 3)):
     """A small network for photographs: a front of given kernels, pooling, convolutions, two dense layers."""
     steps = [1] * (len(front) - 1) + [stride]
     convolution = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
+    first = {**convolution, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
     chain = [
-        layers.Conv2D(16, k, strides=s, name=f"front{i}", **convolution)
+        layers.Conv2D(16, k, strides=s, name=f"front{i}", **(first if i == 1 else convolution))
         for i, (k, s) in enumerate(zip(front, steps, strict=True), 1)
     ]
     chain += [layers.MaxPooling2D(3, 2, padding="same", name="pool1")] if stride == 2 else []
@@ -413,7 +442,8 @@ claim("finer-maps-help", reference - accuracies["11 × 11, stride 4"])
 # ## 7. What training does to the field
 #
 # Back to the effective field, this time of a network that has learned. We take the central place of the layer
-# `inside2` in the network with five 3 × 3 layers, over many photographs, before and after training.
+# `inside2` in the network with five 3 × 3 layers, over many photographs, before and after training. Its field of 39
+# pixels is larger than the crop of 28, so the crop cuts off a little on all sides.
 
 # %%
 trained = networks["five 3 × 3"]
@@ -451,18 +481,19 @@ for axes, (name, weights) in zip(row, seen.items(), strict=True):
 plots.show(
     figure,
     caption="How strongly each pixel of a crop counts for the central place of `inside2`; darker is stronger.",
-    alt="Two square maps with a dark centre that fades towards the border, one before and one after training.",
+    alt="Two square grey maps side by side, dark in the middle, before and after training.",
 )
 
 # %% [markdown]
 # ## 8. Depth against width
 #
-# Both essays say: a deep network builds parts from parts, and a shallow one cannot, however wide. To test that we need
-# pictures that *are* built from parts. Cagnetta and others (2024) give a recipe, the **random hierarchy model**.
+# Two of the sources say: a deep network builds parts from parts, and a shallow one of the same size does not. A single
+# wide hidden layer can represent the same functions, but it may need far more units. To compare them we need pictures
+# that *are* built from parts. Cagnetta and others (2024) give a recipe, the **random hierarchy model**.
 #
-# There are eight symbols. A rule replaces each symbol by a block of 2 × 2 other symbols; it has eight blocks for each,
+# There are eight symbols. A rule replaces each symbol by a block of 2 × 2 symbols; it has eight blocks for each,
 # and takes one at random. Start with one symbol, the class. Apply rules three times: 2 × 2 symbols, 4 × 4, 8 × 8. Draw
-# each of the 64 symbols as a small glyph. A single glyph says next to nothing about the class; how blocks fit into
+# each of the 64 symbols as a small glyph. A single glyph says little about the class; how blocks fit into
 # blocks says all.
 
 # %%
@@ -512,6 +543,9 @@ plots.show(
 # Now four networks with one, two, three and four convolutions, each as wide as 20,000 parameters allow. The first
 # convolution reads one glyph, each further one a block of 2 × 2. Windows that fit the rules so well are generous to
 # depth: photographs come without such a grid.
+#
+# The network with one convolution can only add up what single glyphs say. So that width gets its chance there is a
+# fifth, **wide** network: it reads the glyphs, and one hidden layer sees all of them at once.
 
 
 # %%
@@ -527,22 +561,30 @@ def widest(depth, parameters=20_000):
     width = 1
     while tower(depth, width + 1).count_params() <= parameters:
         width += 1
-    return tower(depth, width), width
+    return tower(depth, width)
 
 
-def learned(depth, learn, test):
-    """Train the widest tower of this depth; return its test accuracy."""
+def wide():
+    """Return the wide network: eight maps that read the glyphs, then one hidden layer of 38 units that sees all."""
+    chain = [layers.Conv2D(8, 4, strides=4, activation="relu"), layers.Flatten(), layers.Dense(38, activation="relu")]
+    return keras.Sequential([keras.Input((32, 32, 1)), *chain, layers.Dense(SYMBOLS)])
+
+
+def learned(build, learn, test):
+    """Train the network that `build()` returns; return its test accuracy in percent."""
     keras.utils.set_random_seed(course.seed)
-    network, width = widest(depth)
+    network = build()
     fit(network, learn, epochs=course.size(quick=3, full=12), learning_rate=3e-3)
     scores = network.predict(test.images, batch_size=1_000, verbose=0)
-    accuracy = 100 * float((scores.argmax(axis=1) == test.labels).mean())
-    print(f"{depth} layers, {width} wide, {network.count_params():,} parameters: {accuracy:.1f} %")
-    return accuracy
+    return 100 * float((scores.argmax(axis=1) == test.labels).mean())
 
 
-parts = {depth: learned(depth, learn, test) for depth in (1, 2, 3, 4)}
-claim("depth-beats-width", parts[4] - parts[1])
+shapes = {"wide": wide, **{f"depth {depth}": lambda depth=depth: widest(depth) for depth in (1, 2, 3, 4)}}
+parts = {name: learned(build, learn, test) for name, build in shapes.items()}
+for name, accuracy in parts.items():
+    print(f"{name}, {shapes[name]().count_params():,} parameters: {accuracy:.1f} %")
+    expect(f"{name}: accuracy on pictures built from parts, %", accuracy, full=(0, 100), quick=(0, 100))
+claim("depth-beats-width", parts["depth 4"] - max(parts["wide"], parts["depth 1"]))
 
 # %% [markdown]
 # Is it the parts, or are deep networks better anyway? Change one thing: the class no longer comes from rules. Draw 64
@@ -558,21 +600,24 @@ def counted(count):
 
 
 counting, counting_test = counted(course.size(quick=2_000, full=10_000)), counted(5_000)
-plain = {depth: learned(depth, counting, counting_test) for depth in (1, 2, 3, 4)}
-expect(
-    "points that depth gains where nothing is built from parts", plain[4] - plain[1], full=(-60, 10), quick=(-60, 40)
-)
+plain = {name: learned(build, counting, counting_test) for name, build in shapes.items()}
+for name, accuracy in plain.items():
+    print(f"{name}: {accuracy:.1f} %")
+gain = plain["depth 4"] - max(plain["wide"], plain["depth 1"])
+expect("points that depth gains where nothing is built from parts", gain, full=(-60, 10), quick=(-60, 40))
 
 # %%
+depths = (1, 2, 3, 4)
+drawn = {}
+for task, found in (("built from parts", parts), ("counted", plain)):
+    drawn[task] = [found[f"depth {depth}"] for depth in depths]
+    drawn[f"{task}, wide"] = [found["wide"]] * len(depths)
 plots.show(
-    plots.curves(
-        list(parts), {"built from parts": list(parts.values()), "counted": list(plain.values())},
-        xlabel="layers (all networks have about 20,000 parameters)", ylabel="test accuracy (%)",
-    ),
-    caption="Depth at an equal number of parameters, on pictures built from parts and on pictures to be counted.",
-    alt="Two curves of test accuracy over the number of layers from one to four. The one for pictures built from parts "
-    "rises steeply, the one for counting does not.",
-)  # fmt: skip
+    plots.curves(depths, drawn, xlabel="convolutions", ylabel="test accuracy (%)"),
+    caption="Depth at about 20,000 parameters, on pictures built from parts and on pictures to count. Level lines: "
+    "the wide network.",
+    alt="Two curves of test accuracy over one to four convolutions, and two level lines for the wide network.",
+)
 
 # %% [markdown]
 # ## 9. What the layers look for
@@ -583,53 +628,74 @@ plots.show(
 plots.show(
     plots.kernel_grid(networks["one 11 × 11"].get_layer("front1").get_weights()[0]),
     caption="The sixteen 11 × 11 kernels of the first layer after training, in colour; grey is 0.",
-    alt="Sixteen small squares. Many show a light and a dark side, an edge; some show a patch of one colour.",
+    alt="Sixteen small colour squares, one for each kernel.",
 )  # fmt: skip
 
 # %% [markdown]
 # "Edges and colour" should be more than a look. So let us say what we mean. A kernel is an edge or a patch in one
 # colour if it is, for more than half of its energy, one colour times one **Gabor pattern**: a wave of some direction,
-# length and phase under a bell. A wave of length zero is a patch. We try many such patterns and keep the best.
+# length and phase under a bell. Without the wave only the bell is left: a patch. We try many such patterns and keep the
+# best.
+#
+# A wave of any phase is a sum of a cosine and a sine. We make the two orthogonal, so that the energy that they explain
+# is a sum of two squares.
 
 
 # %%
+def bell(y, x, width):
+    """Return a bell around 0 of the given width, at the places y, x."""
+    return np.exp(-(y**2 + x**2) / (2 * width**2))
+
+
+def wave_pair(y, x, envelope, waves, angle, side):
+    """Return cosine and sine under the envelope, made orthogonal and of length 1: (2, side · side)."""
+    phase = 2 * np.pi * waves / side * (np.cos(angle) * x + np.sin(angle) * y)
+    pair = np.stack([envelope * np.cos(phase), envelope * np.sin(phase)]).reshape(2, -1)
+    return np.linalg.qr(pair.T)[0].T
+
+
 def gabor_bank(side):
-    """Return waves under bells, (patterns, phases, side · side): two phases each, of length 1 and at right angles."""
-    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    """Return patterns for kernels of `side` pixels: bells and waves under bells, (patterns, 2, side · side)."""
+    rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
     bank = []
-    for top, left, width in np.ndindex(3, 3, 3):
-        down, right = (np.array([top, left]) - 1) * side / 4
-        bell = np.exp(-((y - down) ** 2 + (x - right) ** 2) / (2 * (side / (2.5 + 2 * width)) ** 2))
-        for waves, angle in [(0, 0), *((w, a) for w in (0.5, 1, 1.5, 2, 3) for a in np.arange(8) * np.pi / 8)]:
-            phase = 2 * np.pi * waves / side * (np.cos(angle) * (x - right) + np.sin(angle) * (y - down))
-            pair = np.stack([bell * np.cos(phase), bell * np.sin(phase)]).reshape(2, -1)
-            bank.append(
-                np.linalg.svd(pair, full_matrices=False)[2]
-                if waves
-                else np.stack([pair[0] / np.linalg.norm(pair[0]), 0 * pair[0]])
-            )
+    for down, right, width in np.ndindex(3, 3, 3):  # nine centres, three widths
+        y, x = rows - (down - 1) * side / 4, columns - (right - 1) * side / 4
+        envelope = bell(y, x, side / (2.5 + 2 * width))
+        patch = envelope.ravel() / np.linalg.norm(envelope)
+        bank.append(np.stack([patch, np.zeros_like(patch)]))
+        for waves in (0.5, 1, 1.5, 2, 3):
+            bank += [wave_pair(y, x, envelope, waves, angle, side) for angle in np.arange(8) * np.pi / 8]
     return np.stack(bank)
 
 
 def explained(kernels):
-    """Return for each kernel (n, k, k, 3) the share of its energy that the best colour times Gabor pattern has."""
-    flat = kernels.reshape(len(kernels), -1, 3) / np.sqrt((kernels**2).sum(axis=(1, 2, 3)))[:, None, None]
-    parts = np.einsum("bpk,nkc->nbpc", gabor_bank(kernels.shape[1]), flat)
-    return (np.linalg.svd(parts, compute_uv=False)[..., 0] ** 2).max(axis=1)  # one colour, one phase: the first pair
+    """Return for each kernel (n, side, side, 3) the share of its energy in the best pattern times the best colour."""
+    flat = kernels.reshape(len(kernels), -1, 3)
+    # For each pattern 2 × 3 products, phases by colours; their largest singular value is the best phase and colour.
+    products = np.einsum("bpk,nkc->nbpc", gabor_bank(kernels.shape[1]), flat)
+    best = (np.linalg.svd(products, compute_uv=False)[..., 0] ** 2).max(axis=1)
+    return best / (flat**2).sum(axis=(1, 2))
 
 
-def first_kernels(network):
-    """Return the kernels of the first layer, (maps, height, width, colours)."""
-    return network.get_layer("front1").get_weights()[0].transpose(3, 0, 1, 2)
+# %% [markdown]
+# Half is a low bar: smooth noise of one colour may pass it. So we need a control. We take the trained kernels and
+# scramble the phases of their waves. Then each keeps its colours and how coarse it is, and loses its shape.
+
+
+# %%
+def scrambled(kernels):
+    """Return kernels (n, side, side, 3) with the same waves and colours, the phases of the waves drawn by lot."""
+    noise = np.random.default_rng(course.seed).normal(size=kernels.shape[:3])
+    turn = np.exp(1j * np.angle(np.fft.fft2(noise)))[..., None]
+    return np.fft.ifft2(np.fft.fft2(kernels, axes=(1, 2)) * turn, axes=(1, 2)).real
 
 
 eye = networks["one 11 × 11"]
-shares = {"trained": explained(first_kernels(eye)), "random": explained(first_kernels(photo_network([11])))}
+kernels = eye.get_layer("front1").get_weights()[0].transpose(3, 0, 1, 2)
+shares = {"trained": explained(kernels), "scrambled": explained(scrambled(kernels))}
 for name, values in shares.items():
     print(f"{name}: mean share explained {values.mean():.2f}, above one half in {(values > 0.5).mean():.0%}")
-expect(
-    "random kernels that are an edge or a patch, %", 100 * (shares["random"] > 0.5).mean(), full=(0, 5), quick=(0, 5)
-)
+    expect(f"{name} kernels: mean share explained", values.mean(), full=(0, 1), quick=(0, 1))
 claim("first-layers-learn-edges-and-colour", 100 * (shares["trained"] > 0.5).mean())
 
 # %% [markdown]
@@ -643,7 +709,7 @@ def strongest_patches(network, layer, maps, each=6):
     found, features = receptive_field(network, layer), keras.Model(network.inputs, network.get_layer(layer).output)
     images = photos.test.images[:, 2:30, 2:30]
     values = features.predict(images, batch_size=1_000, verbose=0)
-    room = max(*found.size, 28)
+    room = max(found.size)
     padded = np.pad(images, ((0, 0), (room, room), (room, room), (0, 0)), constant_values=0.5)
     patches = []
     for index in maps:
@@ -655,36 +721,42 @@ def strongest_patches(network, layer, maps, each=6):
     return np.stack(patches)
 
 
-for layer, count in (("front1", 4), ("conv2", 4), ("inside2", 4)):
-    patches = strongest_patches(eye, layer, range(count))
+for layer in ("front1", "conv2", "inside2"):
+    patches = strongest_patches(eye, layer, range(4))
     plots.show(
         plots.image_grid(patches, [f"map {n // 6}" for n in range(len(patches))], columns=6),
         caption=f"The patches at which four maps of `{layer}` are strongest: fields of "
         f"{receptive_field(eye, layer).size[0]} pixels. Grey lies outside the crop.",
-        alt=f"Four rows of six photograph patches, one row for each map of the layer {layer}. The patches of a row "
-        "resemble each other, in colour and direction for early layers, in larger structure for later ones.",
+        alt=f"Four rows of six photograph patches, one row for each map of the layer {layer}.",
     )
 
 # %% [markdown]
 # The other way is to make a picture that the map likes best, **activation maximisation** (Erhan and others, 2009).
-# Begin with grey, follow the gradient uphill, and blur a little at each step, or the result is dust.
+# Begin with grey, follow the gradient uphill, and blur a little at each step, or the result is dust. We climb the value
+# before the ReLU, since a ReLU that is off has no slope.
 
 
 # %%
 def blurred(pictures):
-    """Mix each pixel of pictures (n, h, w, c) with its four neighbours."""
-    neighbours = sum(np.roll(pictures, step, axis) for step in (-1, 1) for axis in (1, 2)) / 4
-    return 0.75 * pictures + 0.25 * neighbours
+    """Mix each pixel of pictures (n, h, w, c) with its four neighbours; at the edge with itself."""
+    padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    neighbours = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+    return 0.75 * pictures + 0.25 * neighbours / 4
 
 
-def maximised(network, layer, maps, steps=60, rate=0.02):
-    """Return one picture for each of `maps` that makes the central place of this map large."""
-    features = keras.Model(network.inputs, network.get_layer(layer).output)
-    centre = [size // 2 for size in features.output_shape[1:3]]
-    which = keras.ops.one_hot(np.array(maps), features.output_shape[-1])
+def maximised(network, name, maps, steps=60, rate=0.02):
+    """Return one picture for each of `maps` that makes the central place of this map of the layer `name` large."""
+    layer = network.get_layer(name)
+    below, middle = keras.Model(network.inputs[0], layer.input), layer.output.shape[1] // 2
+    which = keras.ops.one_hot(np.array(maps), layer.filters)
+
+    def centre(x):
+        values = keras.ops.conv(below(x), layer.kernel, strides=layer.strides, padding="same")
+        return values[:, middle, middle] * which
+
     pictures = 0.5 + np.random.default_rng(course.seed).normal(0, 0.02, size=(len(maps), 28, 28, 3))
     for _ in range(steps):
-        gradient = input_gradient(lambda x: features(x)[:, centre[0], centre[1]] * which, pictures)
+        gradient = input_gradient(centre, pictures)
         gradient /= np.sqrt((gradient**2).mean(axis=(1, 2, 3), keepdims=True)) + 1e-8
         pictures = blurred(pictures + rate * gradient).clip(0, 1)
     return pictures
@@ -693,9 +765,8 @@ def maximised(network, layer, maps, steps=60, rate=0.02):
 dreamed = np.concatenate([maximised(eye, layer, range(8)) for layer in ("front1", "conv2", "inside2")])
 plots.show(
     plots.image_grid(dreamed, [f"{layer}, map {n}" for layer in ("front1", "conv2", "inside2") for n in range(8)]),
-    caption="Pictures that make one map of a layer as strong as possible at its central place.",
-    alt="Three rows of eight pictures. The first row shows small edges and spots of colour in grey, the second larger "
-    "stripes and corners, the third coloured textures that fill most of the picture.",
+    caption="Pictures that sixty steps uphill made, each for the central place of one map.",
+    alt="Three rows of eight small pictures, one row for each of the layers front1, conv2 and inside2.",
 )
 
 # %% [markdown]
@@ -730,9 +801,9 @@ Markdown(course_lib.claims_table(chapter=3))
 #
 # Three more to try right here:
 #
-# 1. Give section 4 average pooling of stride 2 after every fifth layer. How fast does the spread grow now?
-# 2. Put three layers of 7 × 7 inside `photo_network`, with as many maps as make the parameters equal. What happens?
-# 3. In section 8, train on 40,000 pictures. Does the shallow network catch up?
+# 1. Give `stack` a stride of 2 in its fifth layer. What is the field of 10 layers now? How fast does the spread grow?
+# 2. Try `photo_network([11], inside=(7, 7))` with fewer than 64 maps inside, for as many parameters. What happens?
+# 3. In section 8, train on 40,000 pictures. Does the wide network catch up?
 #
 # ## Further reading
 #
