@@ -5,7 +5,6 @@ That every cell runs is nbval's part: ``make test`` passes the notebooks to it.
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import json
 import re
@@ -107,13 +106,13 @@ def test_checked_cells_exist_and_depend_on_nothing_random() -> None:
 
 
 def bands(source: Path) -> dict[str, tuple[float, float]]:
-    """Return the full-profile bands that a chapter's source gives to expect()."""
+    """Return the full-profile bands that expect() printed when the committed chapter was executed."""
     found = {}
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "expect":
-            for keyword in node.keywords:
-                if keyword.arg == "full":
-                    found[ast.literal_eval(node.args[0])] = ast.literal_eval(keyword.value)
+    for cell in committed(source).cells:
+        for output in cell.get("outputs", []):
+            for line in output.get("text", "").splitlines():
+                if match := re.fullmatch(r"✓ (.+): \S+ \(expected (\S+) to (\S+) in the full profile\)", line):
+                    found[match[1]] = float(match[2].replace(",", "")), float(match[3].replace(",", ""))
     return found
 
 

@@ -364,8 +364,8 @@ fit(trained, photos.train, validation=photos.validation, epochs=epochs, batch_si
 one_crop = accuracy(trained, photos.test.images, photos.test.labels)
 probabilities = ten_crop_probabilities(small, photos.test.images)
 ten_crop = float((probabilities.argmax(axis=1) == photos.test.labels).mean())
-expect("small AlexNet, central crop: test accuracy", one_crop, full=(0.5, 1), quick=(0.1, 1))
-expect("small AlexNet, ten crops: test accuracy", ten_crop, full=(0.5, 1), quick=(0.1, 1))
+expect("small AlexNet, central crop: test accuracy", one_crop, full=(0.765, 0.79), quick=(0.2, 1))
+expect("small AlexNet, ten crops: test accuracy", ten_crop, full=(0.79, 0.815), quick=(0.2, 1))
 
 # %% [markdown]
 # Ten crops cost ten times the work at test time, and nothing in training.
@@ -462,16 +462,16 @@ plots.show(
 few = photos.train.take(0, course.size(quick=500, full=10_000))
 few = Images(halved(few.images), few.labels)
 halved_test = halved(photos.test.images)
-variants = {
-    "reference": (augmented, {}),
-    "with normalisation": (augmented, {"normalisation": True}),
-    "pooling without overlap": (augmented, {"overlapping": False}),
-    "no dropout": (augmented, {"dropout": 0.0}),
-    "no augmentation": (central, {}),
-    "tanh instead of ReLU": (augmented, {"activation": "tanh"}),
+variants = {  # what stands in front, options, band of the test accuracy in percent
+    "reference": (augmented, {}, (45, 54)),
+    "with normalisation": (augmented, {"normalisation": True}, (45, 55)),
+    "pooling without overlap": (augmented, {"overlapping": False}, (46, 55)),
+    "no dropout": (augmented, {"dropout": 0.0}, (51, 60)),
+    "no augmentation": (central, {}, (46, 54)),
+    "tanh instead of ReLU": (augmented, {"activation": "tanh"}, (57, 65)),
 }
 ablation = {}
-for name, (around, options) in variants.items():
+for name, (around, options, _) in variants.items():
     keras.utils.set_random_seed(course.seed)
     model = around(alexnet_cifar(side=14, **{"dropout": 0.5, **options}), side=16)
     fit(model, few, epochs=course.size(quick=2, full=10), batch_size=64)
@@ -483,7 +483,7 @@ for name, (around, options) in variants.items():
 print(f"{'10,000 images of 16 × 16':<26}{'training':>10}{'test':>8}{'ahead by':>10}")
 for name, (training, test) in ablation.items():
     print(f"{name:<26}{training:>10.1f}{test:>8.1f}{training - test:>10.1f}")
-    expect(f"{name}: test accuracy at 16 × 16, %", test, full=(20, 80), quick=(5, 100))
+    expect(f"{name}: test accuracy at 16 × 16, %", test, full=variants[name][2], quick=(5, 100))
 ahead = {name: training - test for name, (training, test) in ablation.items()}
 test_accuracy = {name: test for name, (_, test) in ablation.items()}
 claim("overlapping-pooling-helps", test_accuracy["reference"] - test_accuracy["pooling without overlap"])

@@ -402,12 +402,12 @@ def photo_network(front, stride=2, inside=(3, 3)):
     return keras.Sequential([keras.Input((28, 28, 3)), layers.Rescaling(4, offset=-2, name="scale"), *chain])
 
 
-variants = {
-    "one 11 × 11": {"front": [11]},
-    "7 × 7, 5 × 5": {"front": [7, 5]},
-    "five 3 × 3": {"front": [3] * 5},
-    "11 × 11, stride 4": {"front": [11], "stride": 4},
-    "11 × 11, a 5 × 5 inside": {"front": [11], "inside": [5]},
+variants = {  # options, band of the test accuracy in percent
+    "one 11 × 11": ({"front": [11]}, (56, 65)),
+    "7 × 7, 5 × 5": ({"front": [7, 5]}, (57, 65)),
+    "five 3 × 3": ({"front": [3] * 5}, (57, 65)),
+    "11 × 11, stride 4": ({"front": [11], "stride": 4}, (52, 61)),
+    "11 × 11, a 5 × 5 inside": ({"front": [11], "inside": [5]}, (58, 66)),
 }
 print(receptive_field_table(photo_network([11])))
 
@@ -418,7 +418,7 @@ print(receptive_field_table(photo_network([11])))
 # %%
 part = photos.train.take(0, course.size(quick=1_000, full=20_000))
 networks, accuracies = {}, {}
-for name, options in variants.items():
+for name, (options, _) in variants.items():
     keras.utils.set_random_seed(course.seed)
     networks[name] = photo_network(**options)
     augmented = keras.Sequential([keras.Input((32, 32, 3)), RandomCropFlip(28, seed=course.seed), networks[name]])
@@ -431,10 +431,10 @@ print(f"{'network':<26}{'parameters':>11}{'mult.–acc.':>12}{'test accuracy':>1
 for name, network in networks.items():
     macs = sum(cost.macs for cost in layer_costs(network))
     print(f"{name:<26}{network.count_params():>11,}{macs:>12,}{accuracies[name]:>13.1f} %")
-    expect(f"{name}: test accuracy, %", accuracies[name], full=(50, 100), quick=(10, 100))
+    expect(f"{name}: test accuracy, %", accuracies[name], full=variants[name][1], quick=(10, 100))
 reference = accuracies["one 11 × 11"]
 claim("stack-as-accurate", accuracies["five 3 × 3"] - reference)
-expect("points that 7 × 7, 5 × 5 gain", accuracies["7 × 7, 5 × 5"] - reference, full=(-50, 50), quick=(-50, 50))
+expect("points that 7 × 7, 5 × 5 gain", accuracies["7 × 7, 5 × 5"] - reference, full=(-4, 5), quick=(-50, 50))
 claim("two-threes-for-a-five", reference - accuracies["11 × 11, a 5 × 5 inside"])
 claim("finer-maps-help", reference - accuracies["11 × 11, stride 4"])
 
@@ -469,7 +469,7 @@ for name, weights in seen.items():
 expect(
     "spread after over before training",
     spread(seen["trained"]) / spread(seen["untrained"]),
-    full=(0.3, 3),
+    full=(0.75, 1.05),
     quick=(0.3, 3),
 )
 
@@ -579,11 +579,12 @@ def learned(build, learn, test):
     return 100 * float((scores.argmax(axis=1) == test.labels).mean())
 
 
+BANDS = {"wide": (20, 35), "depth 1": (20, 36), "depth 2": (30, 55), "depth 3": (45, 95), "depth 4": (85, 100)}
 shapes = {"wide": wide, **{f"depth {depth}": lambda depth=depth: widest(depth) for depth in (1, 2, 3, 4)}}
 parts = {name: learned(build, learn, test) for name, build in shapes.items()}
 for name, accuracy in parts.items():
     print(f"{name}, {shapes[name]().count_params():,} parameters: {accuracy:.1f} %")
-    expect(f"{name}: accuracy on pictures built from parts, %", accuracy, full=(0, 100), quick=(0, 100))
+    expect(f"{name}: accuracy on pictures built from parts, %", accuracy, full=BANDS[name], quick=(5, 100))
 claim("depth-beats-width", parts["depth 4"] - max(parts["wide"], parts["depth 1"]))
 
 # %% [markdown]
@@ -604,7 +605,7 @@ plain = {name: learned(build, counting, counting_test) for name, build in shapes
 for name, accuracy in plain.items():
     print(f"{name}: {accuracy:.1f} %")
 gain = plain["depth 4"] - max(plain["wide"], plain["depth 1"])
-expect("points that depth gains where nothing is built from parts", gain, full=(-60, 10), quick=(-60, 40))
+expect("points that depth gains where nothing is built from parts", gain, full=(-45, 5), quick=(-60, 40))
 
 # %%
 depths = (1, 2, 3, 4)
@@ -693,9 +694,9 @@ def scrambled(kernels):
 eye = networks["one 11 × 11"]
 kernels = eye.get_layer("front1").get_weights()[0].transpose(3, 0, 1, 2)
 shares = {"trained": explained(kernels), "scrambled": explained(scrambled(kernels))}
-for name, values in shares.items():
+for (name, values), band in zip(shares.items(), ((0.42, 0.65), (0.25, 0.5)), strict=True):
     print(f"{name}: mean share explained {values.mean():.2f}, above one half in {(values > 0.5).mean():.0%}")
-    expect(f"{name} kernels: mean share explained", values.mean(), full=(0, 1), quick=(0, 1))
+    expect(f"{name} kernels: mean share explained", values.mean(), full=band, quick=(0.1, 0.9))
 claim("first-layers-learn-edges-and-colour", 100 * (shares["trained"] > 0.5).mean())
 
 # %% [markdown]
@@ -792,7 +793,24 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=3))
 
 # %% [markdown]
-# FINDINGS
+# **What is arithmetic holds, with a condition.** A 7 × 7 and a 5 × 5 layer see 11 pixels, if the stride comes last. Inside
+# a network a stack has fewer weights. In AlexNet's first layer, of which the first source speaks, it has seven times as
+# many, because only three colours come in there.
+#
+# **A stack bends more often**, since it has more ReLUs.
+#
+# **Five 3 × 3 read photographs a little better than one 11 × 11**, for twice the work. Inside the network, two 3 × 3 were
+# a little worse than one 5 × 5, with fewer weights and more layers. All of that is after eight epochs on 20,000 images,
+# and differences of one point are not much more than what another seed changes.
+#
+# **Finer first maps help**, by about three points. They also cost more work.
+#
+# **Depth beats width where pictures are built from parts**, and by far: one wide layer stays near what single glyphs
+# tell, four layers read nearly all pictures. Where glyphs are only counted, depth gains nothing and may lose much. So the
+# claim needs its condition, "data built from parts".
+#
+# **The first layer learns edges and colour, partly.** More than half of the kernels are mostly one edge or one patch of
+# one colour. After scrambling fewer are. The rest are mixtures, or have not learned much in eight epochs.
 #
 # ## 12. Exercises
 #
