@@ -24,7 +24,7 @@
 # | --- | --- |
 # | Before you start | chapters 01 and 02 |
 # | Data | CIFAR-10; without it, patches of ten photographs that ship (numbers then differ) |
-# | Running time, two cores | quick profile under a minute, full profile about 7 minutes |
+# | Running time, two cores | quick profile about a minute, full profile about 8 minutes |
 # | Sheet | `exercises/03_receptive_fields.ipynb`, five questions |
 # | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 
@@ -793,21 +793,21 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=3))
 
 # %% [markdown]
-# **What is arithmetic holds, with a condition.** A 7 × 7 and a 5 × 5 layer see 11 pixels, if the stride comes last. Inside
-# a network a stack has fewer weights. In AlexNet's first layer, of which the first source speaks, it has seven times as
-# many, because only three colours come in there.
+# **What is arithmetic holds, with a condition.** A 7 × 7 and a 5 × 5 layer see 11 pixels, if the stride comes last.
+# Inside a network a stack has fewer weights. In AlexNet's first layer, of which the first source speaks, it has seven
+# times as many, because only three colours come in there.
 #
 # **A stack bends more often**, since it has more ReLUs.
 #
-# **Five 3 × 3 read photographs a little better than one 11 × 11**, for twice the work. Inside the network, two 3 × 3 were
-# a little worse than one 5 × 5, with fewer weights and more layers. All of that is after eight epochs on 20,000 images,
-# and differences of one point are not much more than what another seed changes.
+# **Five 3 × 3 read photographs a little better than one 11 × 11**, for twice the work. Inside the network, two 3 × 3
+# were a little worse than one 5 × 5, with fewer weights and more layers. All of that is after eight epochs on 20,000
+# images, and differences of one point are not much more than what another seed changes.
 #
 # **Finer first maps help**, by about three points. They also cost more work.
 #
 # **Depth beats width where pictures are built from parts**, and by far: one wide layer stays near what single glyphs
-# tell, four layers read nearly all pictures. Where glyphs are only counted, depth gains nothing and may lose much. So the
-# claim needs its condition, "data built from parts".
+# tell, four layers read nearly all pictures. Where glyphs are only counted, depth gains nothing and may lose much. So
+# the claim needs its condition, "data built from parts".
 #
 # **The first layer learns edges and colour, partly.** More than half of the kernels are mostly one edge or one patch of
 # one colour. After scrambling fewer are. The rest are mixtures, or have not learned much in eight epochs.
