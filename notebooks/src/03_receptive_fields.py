@@ -799,9 +799,9 @@ Markdown(course_lib.claims_table(chapter=3))
 #
 # **A stack bends more often**, since it has more ReLUs.
 #
-# **Five 3 × 3 read photographs a little better than one 11 × 11**, for twice the work. Inside the network, two 3 × 3
-# were a little worse than one 5 × 5, with fewer weights and more layers. All of that is after eight epochs on 20,000
-# images, and differences of one point are not much more than what another seed changes.
+# **Five 3 × 3 read photographs better than one 11 × 11**, by about two points, for twice the work. Inside the network,
+# two 3 × 3 were about two points *worse* than one 5 × 5; they have fewer weights. All of that is after eight epochs on
+# 20,000 images. The sources promise both at once, and here only one of the two came.
 #
 # **Finer first maps help**, by about three points. They also cost more work.
 #
@@ -809,8 +809,9 @@ Markdown(course_lib.claims_table(chapter=3))
 # tell, four layers read nearly all pictures. Where glyphs are only counted, depth gains nothing and may lose much. So
 # the claim needs its condition, "data built from parts".
 #
-# **The first layer learns edges and colour, partly.** More than half of the kernels are mostly one edge or one patch of
-# one colour. After scrambling fewer are. The rest are mixtures, or have not learned much in eight epochs.
+# **The first layer learns edges and colour, partly.** Over three seeds about half of the kernels are mostly one edge or
+# one patch of one colour, and the share differs much from seed to seed. Scrambled kernels have less of it. The others
+# are mixtures, or have not learned much in eight epochs.
 #
 # ## 12. Exercises
 #
