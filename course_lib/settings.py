@@ -61,7 +61,7 @@ def setup(chapter: int, seed: int = 0) -> Settings:
     global _current
     settings = _from_environment(chapter, seed)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its warnings on retracing mean nothing to a learner
+    logging.getLogger("tensorflow").addFilter(_is_error)  # a filter, since TensorFlow sets the level itself, later
     os.environ["KERAS_BACKEND"] = settings.backend
     with _no_native_log():
         import keras
@@ -77,6 +77,11 @@ def setup(chapter: int, seed: int = 0) -> Settings:
     _current = settings
     print("\n".join(f"{name:<11}{value}" for name, value in describe(settings).items()))
     return settings
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    """Return whether a learner should see it; TensorFlow's warnings on retracing mean nothing to one."""
+    return record.levelno >= logging.ERROR
 
 
 @contextlib.contextmanager

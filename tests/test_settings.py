@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import subprocess
 import sys
@@ -253,3 +254,12 @@ def test_the_rules_of_the_house_can_be_broken() -> None:
     tree = ast.parse(code)
     assert sorted(name for name, _ in imported(tree)) == ["a.b", "c.d", "c.e", "g", "tensorflow"]
     assert sorted(name for node in top_level(tree) for name, _ in imported(node)) == ["a.b", "c.d", "c.e", "g"]
+
+
+def test_tensorflow_warns_in_no_chapter_and_its_errors_are_seen() -> None:
+    setup(chapter=0)
+    logger = logging.getLogger("tensorflow")
+    logger.setLevel(logging.INFO)  # as TensorFlow does where somebody sits at a prompt
+    for level, seen in ((logging.WARNING, False), (logging.ERROR, True)):
+        record = logger.makeRecord(logger.name, level, "file", 1, "retracing", (), None)
+        assert bool(logger.filter(record)) is seen
