@@ -505,6 +505,9 @@ plots.show(
 )
 
 # %% [markdown]
+# Few of them look like anything. They began with He's random values, about ten times larger than the paper's, and 17
+# epochs have not moved them far from there. Chapter 03 begins small, as the paper did, and then edges appear.
+#
 # ## 14. Walk through the layers
 #
 # Choose a layer and a test photograph. You see the eight maps that are strongest there, and what the same layer of the
