@@ -91,7 +91,7 @@ def _doctor() -> int:
     for name in KNOWN:
         print(f"data       {name}: {'full set found' if settings.has_full_data(name) else 'not found locally'}")
     for sample in SAMPLES:
-        print(f"data       {sample.path.name}: {len(sample.read()[1]):,} examples, whole")
+        print(f"data       {sample.name}: {sample.report()}, whole")
     folder = settings.download_folder()
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     writable = os.access(parent, os.W_OK)
@@ -114,8 +114,7 @@ def _data(action: str, names: list[str]) -> int:
             else:
                 if action == "check" and not settings.has_full_data(name):
                     raise sources.DataUnavailable("not found locally; `course data download` fetches it")
-                splits, where = sources.find_tfds(KNOWN[name])
-                found = f"whole ({where}): " + ", ".join(f"{len(raw[1]):,} {split}" for split, raw in splits.items())
+                found = f"whole ({KNOWN[name].report()})"
         except DataError as error:
             found, failed = str(error), failed + 1
         print(f"{name}: {found}")

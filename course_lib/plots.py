@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, Markdown, display
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -88,4 +89,61 @@ def curves(x: ArrayLike, series: dict[str, ArrayLike], *, xlabel: str, ylabel: s
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     axes.legend()
+    return figure
+
+
+def ecg_paper(
+    strips: Sequence[ArrayLike],
+    titles: Sequence[str],
+    *,
+    rate: float,
+    marks: Sequence[Sequence[tuple[float, str]]] = (),
+    weights: Sequence[ArrayLike] = (),
+) -> Figure:
+    """Draw strips of ECG (each (n,), mV, ``rate`` samples a second) as on paper: 25 mm a second, 10 mm a millivolt.
+
+    A small square is 0.04 s by 0.1 mV. ``marks`` has for each strip what to write above which second; ``weights``, (n,)
+    from 0 to 1 a strip, colours the trace by how much each sample counts. Raises ValueError where lengths differ.
+    """
+    signals = [np.asarray(strip, float) for strip in strips]
+    for name, rows in (("titles", titles), ("marks", marks or signals), ("weights", weights or signals)):
+        if len(rows) != len(signals):
+            raise ValueError(f"{len(signals)} strips need as many {name}, not {len(rows)}.")
+    low = min(-1.0, *(np.floor(signal.min() * 2) / 2 for signal in signals))
+    high = max(1.5, *(np.ceil(signal.max() * 2) / 2 for signal in signals)) + 0.5
+    seconds = max(map(len, signals)) / rate
+    inches = (seconds * 25 / 25.4, (high - low) * 10 / 25.4)  # the size on paper
+    figure, axes = plt.subplots(
+        len(signals),
+        figsize=(inches[0] + 1.2, (inches[1] + 0.5) * len(signals) + 0.3),
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
+    )
+    for row, (place, signal) in enumerate(zip(axes.flat, signals, strict=True)):
+        place.set(xlim=(0, seconds), ylim=(low, high), ylabel="mV", aspect=0.4)  # 25 mm/s over 10 mm/mV
+        place.set_xticks(np.arange(0, seconds, 0.04), minor=True)
+        place.set_yticks(np.arange(low, high, 0.1), minor=True)
+        ticks = np.arange(round(seconds * 5) + 1)
+        place.set_xticks(ticks / 5, [f"{tick // 5}" if tick % 5 == 0 else "" for tick in ticks])
+        place.set_yticks(np.arange(low, high + 1e-9, 0.5))
+        place.grid(which="minor", color="#f3d3cf", linewidth=0.4)
+        place.grid(which="major", color="#e3a79f", linewidth=0.7)
+        place.tick_params(which="both", length=0)
+        place.set_title(titles[row], fontsize=10, loc="left")
+        time = np.arange(len(signal)) / rate
+        if len(weights):
+            points = np.stack([time, signal], axis=1)
+            segments = list(np.stack([points[:-1], points[1:]], axis=1))
+            lines = LineCollection(segments, cmap="viridis_r", linewidths=2)
+            lines.set_array(np.asarray(weights[row])[1:])
+            lines.set_clim(0, 1)
+            place.add_collection(lines)
+        else:
+            place.plot(time, signal, color="black", linewidth=1)
+        for second, text in marks[row] if len(marks) else ():
+            place.text(second, high - 0.1, text, ha="center", va="top", fontsize=10)
+    if len(weights):
+        figure.colorbar(lines, ax=axes, label="share of the decision (largest = 1)", shrink=0.7)
+    axes.flat[-1].set_xlabel("time (s)")
     return figure

@@ -26,6 +26,8 @@ CHAPTER_DATA: dict[int, tuple[str, ...]] = {
     1: ("mnist", "fashion_mnist"),
     2: ("cifar10",),
     3: ("cifar10",),
+    4: ("mitdb",),
+    5: ("camvid",),
 }
 
 
@@ -156,8 +158,9 @@ def unattended() -> bool:
 
 
 def has_full_data(name: str) -> bool:
-    """Return whether the TFDS data set ``name`` lies in one of the :func:`data_folders`."""
-    return any((folder / "tensorflow_datasets" / name).is_dir() for folder in data_folders())
+    """Return whether the data set ``name`` lies in one of the :func:`data_folders`, prepared by TFDS or as it is."""
+    places = [place for folder in data_folders() for place in (folder / "tensorflow_datasets" / name, folder / name)]
+    return any(place.is_dir() for place in places)
 
 
 def versions() -> dict[str, str]:

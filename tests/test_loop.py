@@ -156,7 +156,7 @@ def test_nan_stops_with_advice(digits: Images) -> None:
     images = digits.images.copy()
     images[123] = np.nan
     with pytest.raises(
-        TrainingDiverged, match=r"loss became nan in epoch 1.*learning rate.*NaN in the images"
+        TrainingDiverged, match=r"loss became nan in epoch 1.*learning rate.*NaN in the inputs"
     ) as caught:
         fit(lenet5(), Images(images, digits.labels), epochs=3)
     assert len(caught.value.history) == 0

@@ -15,14 +15,17 @@ import struct
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from course_lib import settings
+
+Data = TypeVar("Data")
 
 
 class DataError(Exception):
@@ -34,18 +37,33 @@ class DataUnavailable(DataError):
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images, float32 in [0, 1], shape (n, height, width, channels), and their labels, int32, shape (n,)."""
+class Examples:
+    """What a network learns from: inputs, an array (n, …) or several by name, and labels, int32, shape (n, …)."""
 
-    images: NDArray[np.float32]
+    inputs: Any
     labels: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, start: int, stop: int) -> Images:
+    def __getitem__(self, chosen: Any) -> Self:
+        """Return the examples of a slice, of indices, or of a mask (n,)."""
+        if isinstance(self.inputs, dict):
+            return type(self)({name: array[chosen] for name, array in self.inputs.items()}, self.labels[chosen])
+        return type(self)(self.inputs[chosen], self.labels[chosen])
+
+    def take(self, start: int, stop: int) -> Self:
         """Return the examples from ``start`` up to but not including ``stop``."""
-        return Images(self.images[start:stop], self.labels[start:stop])
+        return self[start:stop]
+
+
+class Images(Examples):
+    """Images, float32 in [0, 1], shape (n, height, width, channels), with a label each, (n,), or a pixel, (n, h, w)."""
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """The inputs."""
+        return self.inputs
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,11 @@ class TfdsImages:
     jpeg: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, int, int] = (28, 28, 1)
 
+    def report(self) -> str:
+        """Find or download the set, verify it, and say in a line what there is. Raises as :func:`find_tfds`."""
+        splits, source = find_tfds(self)
+        return f"{source}: " + ", ".join(f"{len(labels):,} {split}" for split, (_, labels) in splits.items())
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -94,6 +117,15 @@ class Sample:
     source: str
     content: str
     classes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.path.name
+
+    def report(self) -> str:
+        """Read it and say in a line what there is. Raises as :meth:`read`."""
+        return f"{len(self.read()[1]):,} examples"
 
     def read(self) -> Raw:
         """Return images uint8 (5000, h, w, c) and labels uint8 (5000,), the classes in turn: 0, 1, … 9, 0, 1, …
@@ -122,20 +154,29 @@ def load(wanted: TfdsImages, sample: Sample, source: str) -> ImageData:
     Raises DataUnavailable where the full set is needed and cannot be had, DataError where what is there is broken,
     ValueError for another source.
     """
+
+    def from_sample() -> ImageData:
+        images, labels = sample.read()
+        train, test = (images[:4_000], labels[:4_000]), (images[4_000:], labels[4_000:])
+        return three_parts(train, test, validation=400, classes=sample.classes, source=sample.source)
+
+    return full_or_sample(source, lambda: load_full(wanted), from_sample, sample.content)
+
+
+def full_or_sample(source: str, full: Callable[[], Data], sample: Callable[[], Data], content: str) -> Data:
+    """Return what ``full()`` or ``sample()`` loads, as ``source`` of :func:`load` asks; announce the sample."""
     if source not in ("any", "full", "sample"):
         raise ValueError(f"source is {source!r}; it must be 'any', 'full' or 'sample'.")
     reason = "you asked for the sample"
     if source != "sample":
         try:
-            return load_full(wanted)
+            return full()
         except DataUnavailable as error:
             if source == "full" or settings.current().profile == "full":
                 raise DataUnavailable(f"{error} COURSE_PROFILE=quick runs on the sample that ships.") from error
             reason = str(error)
-    print(f"Using the sample that ships, {sample.content}: numbers will differ from the text. ({reason})")
-    images, labels = sample.read()
-    train, test = (images[:4_000], labels[:4_000]), (images[4_000:], labels[4_000:])
-    return three_parts(train, test, validation=400, classes=sample.classes, source=sample.source)
+    print(f"Using the sample that ships, {content}: numbers will differ from the text. ({reason})")
+    return sample()
 
 
 def load_full(wanted: TfdsImages) -> ImageData:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from course_lib import settings
-from course_lib.datasets.sources import Images
+from course_lib.datasets.sources import Examples
 from course_lib.training.optimizers import Plateau
 
 # Steps that run between two returns to Python. On two cores LeNet-5 gains about a quarter from 1 to 8 and nothing
@@ -62,7 +62,7 @@ class Batches(keras.utils.PyDataset):
     Every example comes exactly once an epoch; the last batch holds what is left over.
     """
 
-    def __init__(self, data: Images, batch_size: int, seed: int | None) -> None:
+    def __init__(self, data: Examples, batch_size: int, seed: int | None) -> None:
         super().__init__()
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self._epoch, self._order = -1, np.arange(len(data))
@@ -82,9 +82,9 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.data) / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[NDArray, NDArray]:
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.data.images[chosen], self.data.labels[chosen]
+    def __getitem__(self, index: int) -> tuple[Any, NDArray]:
+        batch = self.data[self._order[index * self.batch_size : (index + 1) * self.batch_size]]
+        return batch.inputs, batch.labels
 
     def orders(self) -> Iterator[NDArray[np.int64]]:
         """Yield the order of the current epoch, once: what :func:`_as_tf_data` starts each epoch from."""
@@ -102,14 +102,14 @@ def _as_tf_data(batches: Batches) -> Any:
     count, size = len(batches.data), batches.batch_size
     whole = count // size * size
     with tf.device("CPU"):
-        images, labels = tf.constant(batches.data.images), tf.constant(batches.data.labels)
+        arrays = tf.nest.map_structure(tf.constant, (batches.data.inputs, batches.data.labels))
 
     def cut(order: Any) -> Any:
         pieces = tf.data.Dataset.from_tensor_slices(tf.reshape(order[:whole], (-1, size)))
         return pieces.concatenate(tf.data.Dataset.from_tensors(order[whole:])) if whole < count else pieces
 
     order = tf.data.Dataset.from_generator(batches.orders, output_signature=tf.TensorSpec((count,), tf.int64))
-    data = order.flat_map(cut).map(lambda chosen: (tf.gather(images, chosen), tf.gather(labels, chosen)))
+    data = order.flat_map(cut).map(lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), arrays))
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
@@ -169,7 +169,7 @@ class _Watch(keras.callbacks.Callback):
             rate = self.rate
             raise TrainingDiverged(
                 f"the loss became {loss} in epoch {self.epoch + 1}, by step {batch + 1}, at learning rate {rate:g}. "
-                "Try a tenth of the learning rate; if that does not help, look for NaN in the images.",
+                "Try a tenth of the learning rate; if that does not help, look for NaN in the inputs.",
                 self.history,
             )
         if self.bar is not None:
@@ -205,10 +205,10 @@ class _Watch(keras.callbacks.Callback):
 
 def fit(
     model: keras.Model,
-    train: Images | keras.utils.PyDataset | Any,
+    train: Examples | keras.utils.PyDataset | Any,
     *,
     epochs: int,
-    validation: Images | Any = None,
+    validation: Examples | Any = None,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     optimizer: keras.optimizers.Optimizer | None = None,
@@ -221,7 +221,7 @@ def fit(
 ) -> History:
     """Train ``model`` on ``train`` and return the history; print one line on how it went.
 
-    ``train`` is :class:`Images`, or a dataset that Keras takes (tf.data, PyDataset) and that shuffles itself.
+    ``train`` is :class:`Examples`, or a dataset that Keras takes (tf.data, PyDataset) and that shuffles itself.
     ``optimizer`` defaults to Adam whose rate falls from ``learning_rate`` to 0 along half a cosine; ``loss`` to
     cross-entropy on scores (logits); ``seed`` to the setting's. A ``plateau`` lowers the rate of an ``optimizer`` that
     has a plain number for it. Training ends early after the first epoch for whose history ``until`` is true. With
@@ -234,7 +234,7 @@ def fit(
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"fit({name}={value}): it must be at least 1.")
-    if isinstance(train, Images) and len(train) == 0:
+    if isinstance(train, Examples) and len(train) == 0:
         raise ValueError("fit(): there are no training examples.")
     if plateau is not None and not _has_plain_rate(optimizer):
         raise ValueError("fit(plateau=…) sets the learning rate itself: give an optimizer whose rate is a number.")
@@ -242,7 +242,7 @@ def fit(
         raise ValueError(f"fit(plateau=…) watches {plateau.metric!r}, which needs validation=….")
     seed = settings.current().seed if seed is None else seed
     tensorflow = keras.config.backend() == "tensorflow"
-    batches = Batches(train, batch_size, seed) if isinstance(train, Images) else train
+    batches = Batches(train, batch_size, seed) if isinstance(train, Examples) else train
     steps = len(batches)
     if optimizer is None:
         optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps))
@@ -263,7 +263,7 @@ def fit(
         history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
     watch = _Watch(batches, history, record, identity, plateau, until)
-    held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Images) else validation
+    held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Examples) else validation
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
     start = time.perf_counter()
     try:

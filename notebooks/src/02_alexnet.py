@@ -358,7 +358,7 @@ keras.utils.set_random_seed(course.seed)
 small = alexnet_cifar()
 trained = augmented(small)
 epochs = course.size(quick=2, full=17)
-fit(trained, photos.train, validation=photos.validation, epochs=epochs, batch_size=64)
+history = fit(trained, photos.train, validation=photos.validation, epochs=epochs, batch_size=64)
 
 # %%
 one_crop = accuracy(trained, photos.test.images, photos.test.labels)
@@ -560,8 +560,8 @@ for layer, (maps, numbers) in zip(("conv1", "conv2", "conv5"), chosen, strict=Tr
 #
 # On a machine with ImageNet or Imagenette and one or more GPUs:
 #
-#     course train alexnet --dataset imagenette --devices 1 --precision mixed_bfloat16 --output alexnet
-#     course train alexnet --dataset imagenet --devices 2 --checkpoint run-imagenet --output alexnet
+#     course train alexnet --dataset imagenette --precision mixed_bfloat16 --output alexnet
+#     course train alexnet --dataset imagenet --devices 2 --checkpoint run --output alexnet
 #
 # Images are streamed from disk, so memory does not grow with their number. Each device has a copy of the network and a
 # share of each batch. With `--checkpoint`, a run that is killed goes on when the same command is given again.
