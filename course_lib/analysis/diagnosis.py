@@ -1,0 +1,70 @@
+"""Scores of a classifier the way medicine reports them: sensitivity and predictive value. Introduced in chapter 04.
+
+Source: ANSI/AAMI EC57, testing and reporting performance results of cardiac rhythm and ST segment measurement
+algorithms, as used by de Chazal et al. (2004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def confusion_counts(labels: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """Return how often each true class (row) was given each class (column), (classes, classes).
+
+    Raises ValueError where the two differ in length or hold something that is no class.
+    """
+    true, given = np.asarray(labels), np.asarray(predicted)
+    if true.shape != given.shape:
+        raise ValueError(f"labels {true.shape} and predictions {given.shape} must have the same shape.")
+    for name, values in (("labels", true), ("predictions", given)):
+        if values.size and not 0 <= values.min() <= values.max() < classes:
+            raise ValueError(f"{name} run from {values.min()} to {values.max()}; they must lie in 0 to {classes - 1}.")
+    return np.bincount(true.ravel() * classes + given.ravel(), minlength=classes**2).reshape(classes, classes)
+
+
+def sensitivity(counts: ArrayLike) -> NDArray[np.float64]:
+    """Return the part of each true class that was found, (classes,); NaN where there was nothing to find."""
+    return _share(np.asarray(counts), axis=1)
+
+
+def predictive_value(counts: ArrayLike) -> NDArray[np.float64]:
+    """Return the part of each class's alarms that was right (+P, precision), (classes,); NaN where there was none."""
+    return _share(np.asarray(counts), axis=0)
+
+
+def _share(counts: NDArray, axis: int) -> NDArray[np.float64]:
+    total = counts.sum(axis=axis).astype(float)
+    return np.divide(counts.diagonal(), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def f1(counts: ArrayLike) -> NDArray[np.float64]:
+    """Return the harmonic mean of sensitivity and predictive value, (classes,); 0 where nothing was found."""
+    table = np.asarray(counts)
+    total = table.sum(axis=0) + table.sum(axis=1)
+    return np.divide(2 * table.diagonal(), total, out=np.zeros(len(total)), where=total > 0)
+
+
+def patient_interval(
+    statistic: Callable[[NDArray[np.int64]], float],
+    counts: ArrayLike,
+    *,
+    seed: int,
+    draws: int = 2_000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return the bootstrap interval (percentiles) of a statistic of the summed counts (patients, classes, classes).
+
+    Whole patients are drawn, with replacement, since beats of one heart are no independent witnesses (Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Raises ValueError for fewer than two patients.
+    """
+    tables = np.asarray(counts)
+    if tables.ndim != 3 or len(tables) < 2:
+        raise ValueError(f"patient_interval needs a table for each of two or more patients, not shape {tables.shape}.")
+    drawn = np.random.default_rng(seed).integers(len(tables), size=(draws, len(tables)))
+    values = [statistic(tables[chosen].sum(axis=0)) for chosen in drawn]
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
