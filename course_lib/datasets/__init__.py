@@ -1,16 +1,31 @@
 """Data sets, one module each; :mod:`course_lib.datasets.sources` says where the bytes come from."""
 
-from course_lib.datasets import digits, fashion, photos
+from typing import Protocol
+
+from course_lib.datasets import digits, fashion, heartbeats, photos, scenes
 from course_lib.datasets.digits import load_digits
 from course_lib.datasets.fashion import load_fashion
+from course_lib.datasets.heartbeats import load_heartbeats
 from course_lib.datasets.photos import load_photos
-from course_lib.datasets.sources import DataError, DataUnavailable, ImageData, Images
+from course_lib.datasets.scenes import load_scenes
+from course_lib.datasets.sources import DataError, DataUnavailable, Examples, ImageData, Images
+
+
+class Known(Protocol):
+    """A data set or sample that can be found, verified, and described in a line; raises DataError."""
+
+    @property
+    def name(self) -> str: ...
+
+    def report(self) -> str: ...
+
 
 # What `course data` lists and checks, and the samples that `course doctor` reads.
-KNOWN = {wanted.name: wanted for wanted in (digits.MNIST, fashion.FASHION_MNIST, photos.CIFAR10)}
-SAMPLES = (digits.SAMPLE, photos.SAMPLE)
+SETS: tuple[Known, ...] = (digits.MNIST, fashion.FASHION_MNIST, photos.CIFAR10, heartbeats.MITDB, scenes.CAMVID)
+KNOWN = {known.name: known for known in SETS}
+SAMPLES: tuple[Known, ...] = (digits.SAMPLE, photos.SAMPLE, heartbeats.SAMPLE)
 
 __all__ = [
-    "KNOWN", "SAMPLES", "DataError", "DataUnavailable", "ImageData", "Images", "load_digits", "load_fashion",
-    "load_photos",
+    "KNOWN", "SAMPLES", "DataError", "DataUnavailable", "Examples", "ImageData", "Images", "load_digits",
+    "load_fashion", "load_heartbeats", "load_photos", "load_scenes",
 ]  # fmt: skip

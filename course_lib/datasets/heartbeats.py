@@ -7,7 +7,9 @@ features (IEEE Transactions on Biomedical Engineering 51, 2004), for classes and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +39,7 @@ DS2 = tuple(map(str, (
     231, 232, 233, 234,
 )))  # fmt: skip
 ADDRESS = "https://physionet.org"
+LOCAL = 10  # intervals that say how fast the heart beats now
 LONGEST_FLAT = 10 * SAMPLING_RATE  # samples; a lead that has fallen off, and no patient
 
 
@@ -102,19 +105,21 @@ class Beats:
 
 @dataclass(frozen=True)
 class WfdbRecords:
-    """A set of WFDB records in two halves, and a file with the SHA-256 of each of its files."""
+    """A set of WFDB records in two halves, the file with their SHA-256, and the few that the quick profile reads."""
 
     name: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     sums: Path
+    few: tuple[str, ...] = ()
 
-    def read(self, folder: Path, source: str, *, keep: int = 22) -> Patients:
-        """Read the first ``keep`` records of each half in ``folder``, each checked.
+    def read(self, folder: Path, source: str, *, few: bool = False) -> Patients:
+        """Read the records in ``folder``, each checked; with ``few`` only those for the quick profile.
 
         Raises DataError naming the file that is missing, broken, or not the one of the published set.
         """
-        train, test = self.train[:keep], self.test[:keep]
+        wanted = self.few if few and self.few else (*self.train, *self.test)
+        train, test = ([name for name in half if name in wanted] for half in (self.train, self.test))
         lines = (line.split() for line in self.sums.read_text(encoding="ascii").splitlines())
         published = {file: digest for digest, file in lines}
 
@@ -132,11 +137,13 @@ class WfdbRecords:
 
     def report(self) -> str:
         """Find or download the set, verify it, and say in a line what there is. Raises as :func:`find_mitdb`."""
-        return str(find_mitdb() if self is MITDB else self.read(SAMPLE_FOLDER, "records"))
+        return str(self.read(*find_mitdb()) if self is MITDB else self.read(SAMPLE_FOLDER, "records"))
 
 
 DATA = settings.REPOSITORY / "data"
-MITDB = WfdbRecords("mitdb", DS1, DS2, DATA / "mitdb.sha256")
+# For the quick profile: some of each class, and both records of the one person who is in both halves (201 and 202).
+FEW = tuple(map(str, (106, 112, 118, 119, 201, 208, 209, 223, 100, 117, 200, 202, 213, 222, 228, 232)))
+MITDB = WfdbRecords("mitdb", DS1, DS2, DATA / "mitdb.sha256", FEW)
 SAMPLE_FOLDER = DATA / "heartbeats_sample"
 SAMPLE = WfdbRecords(
     "heartbeats_sample",
@@ -152,25 +159,24 @@ def load_heartbeats(*, source: str = "any") -> Patients:
     Sources as in :func:`sources.load`. Prints what was found. Raises DataUnavailable where the full set is needed and
     cannot be had, DataError where what is there is broken, ValueError for another source.
     """
-    keep = settings.current().size(quick=8, full=22)
     patients = sources.full_or_sample(
         source,
-        lambda: find_mitdb(keep=keep),
-        lambda: SAMPLE.read(SAMPLE_FOLDER, "synthesised records", keep=keep),
+        lambda: MITDB.read(*find_mitdb(), few=settings.current().profile == "quick"),
+        lambda: SAMPLE.read(SAMPLE_FOLDER, "synthesised records"),
         "16 records that this project synthesised instead of MIT-BIH",
     )
     print(patients)
     return patients
 
 
-def find_mitdb(*, keep: int = 22) -> Patients:
-    """Return ``keep`` records of each half of MIT-BIH: from the mirror, an earlier download, or by ``wfdb``.
+def find_mitdb() -> tuple[Path, str]:
+    """Return the folder of MIT-BIH and a line on where it came from: the mirror, an earlier download, or ``wfdb``.
 
-    Raises DataUnavailable where none of them has it, DataError where what is there is broken.
+    Raises DataUnavailable where none of them has it, DataError where what was downloaded is broken.
     """
     for folder in settings.data_folders():
         if (folder / MITDB.name).is_dir():
-            return MITDB.read(folder / MITDB.name, f"mitdb from {sources.where(folder)}", keep=keep)
+            return folder / MITDB.name, f"mitdb from {sources.where(folder)}"
     looked = ", ".join(map(sources.where, settings.data_folders()))
     if settings.offline():
         raise DataUnavailable(f"mitdb is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
@@ -180,16 +186,22 @@ def find_mitdb(*, keep: int = 22) -> Patients:
     try:
         with sources.workspace(target, settings.download_folder()) as place:
             sources.reach(ADDRESS)
-            wfdb.dl_database(MITDB.name, str(place), records=[*DS1, *DS2], annotators=["atr"])
-            patients = MITDB.read(place, "mitdb, downloaded", keep=keep)
+            with contextlib.redirect_stdout(io.StringIO()):  # two lines a record
+                wfdb.dl_database(MITDB.name, str(place), records=[*MITDB.train, *MITDB.test], annotators=["atr"])
+            MITDB.read(place, "mitdb")
             place.replace(target)
+    except DataUnavailable as error:
+        raise DataUnavailable(f"mitdb is not in {looked}, and {error}") from error
     except DataError as error:
-        raise type(error)(f"mitdb is not in {looked}, and {error}") from error
+        reason = str(error).removeprefix(f"{place}/").split(". Delete")[0]
+        what = f"what was downloaded is broken ({reason}); nothing was kept"
+        advice = "Try again later, or set COURSE_DATA_DIR to a folder that holds mitdb/."
+        raise DataError(f"mitdb is not in {looked}, and {what}. {advice}") from error
     except Exception as error:  # wfdb lets its HTTP library's exceptions through
         reason = f"it could not be downloaded ({type(error).__name__}); nothing was kept"
         advice = "Check the network, or set COURSE_DATA_DIR to a folder that holds mitdb/."
         raise DataUnavailable(f"mitdb is not in {looked}, and {reason}. {advice}") from error
-    return patients
+    return target, "mitdb, downloaded"
 
 
 def read_record(path: Path, *, lead: str = LEAD) -> Record:
@@ -209,6 +221,11 @@ def read_record(path: Path, *, lead: str = LEAD) -> Record:
         raise _broken(path.with_suffix(".hea"), f"it cannot be read as a header ({error})") from error
     if header.fs != SAMPLING_RATE:
         raise _broken(path.with_suffix(".hea"), f"{header.fs} samples a second; the course needs {SAMPLING_RATE}")
+    if missing := [part for part in ("sig_len", "sig_name", "checksum") if _lacks(header, part)]:
+        raise _broken(path.with_suffix(".hea"), f"it is incomplete, or no header of one record: no {missing[0]}")
+    if {*header.file_name} != {f"{path.name}.dat"} or {*header.fmt} != {"212"} or {*header.units} != {"mV"}:
+        found = f"{', '.join(header.file_name)} in format {', '.join(header.fmt)}, {', '.join(header.units)}"
+        raise _broken(path.with_suffix(".hea"), f"it describes {found}; it must be {path.name}.dat in format 212, mV")
     if lead not in header.sig_name:
         raise _broken(path.with_suffix(".hea"), f"it has no lead {lead}, but {', '.join(header.sig_name)}")
     channel = header.sig_name.index(lead)
@@ -223,13 +240,19 @@ def read_record(path: Path, *, lead: str = LEAD) -> Record:
     return Record(path.name, lead, signal, positions, symbols)
 
 
+def _lacks(header: Any, part: str) -> bool:
+    """Return whether wfdb found no such ``part`` in the header, or not for every lead."""
+    found = getattr(header, part, None)
+    return found is None or (isinstance(found, list) and None in found)
+
+
 def _read_signal(path: Path, header: Any, channel: int) -> NDArray[np.int64]:
     """Return one channel's samples as they are in the file, held against length and checksum in the header."""
     import wfdb
 
     file = path.with_suffix(".dat")
     expected = -(-header.sig_len * header.n_sig * 3 // 2)  # format 212: two samples in three bytes
-    if set(header.fmt) == {"212"} and file.stat().st_size != expected:
+    if file.stat().st_size != expected:
         size = f"{file.stat().st_size:,} bytes, and its header promises {expected:,}"
         raise _broken(file, f"it is truncated or its header is another's: {size}")
     try:
@@ -279,9 +302,9 @@ def filtered(record: Record, *, low: float = 0.5, high: float = 40.0, rate: int 
     """
     from scipy import signal
 
-    if record.rate % rate or rate < 2 * high:
+    if rate < 2 * high or record.rate % rate:
         raise ValueError(f"filtered(rate={rate}): it must divide {record.rate:g} and be at least {2 * high:g}.")
-    sections = signal.butter(2, (low, high), "bandpass", fs=record.rate, output="sos")
+    sections = signal.butter(3, (low, high), "bandpass", fs=record.rate, output="sos")
     smooth = signal.sosfiltfilt(sections, record.signal)[:: int(record.rate // rate)]
     return replace(record, signal=smooth.astype(np.float32), rate=rate)
 
@@ -307,8 +330,32 @@ def cut_beats(records: Iterable[Record], *, before: float, after: float) -> Beat
 
 
 def rhythm(record: Record) -> NDArray[np.float32]:
-    """TODO"""
-    return np.zeros((len(record.positions), 4), np.float32)
+    """Return for each beat how early it came and how long the next one waits, float32 (beats, 4).
+
+    Logarithms of the interval before and of that after, each over the median of the ten intervals before the beat,
+    then each over the median of the whole record: 0 for an even pulse, −0.7 for half the interval. No labels are used,
+    and nothing of other patients. A missing interval, at an end, counts as the record's median. The intervals are those
+    of de Chazal et al. (2004, section III-C); the ratios make hearts of different speed comparable.
+    """
+    intervals = np.diff(record.positions)
+    overall = np.median(intervals) if len(intervals) else float(SAMPLING_RATE)
+    before, after = np.concatenate([[overall], intervals]), np.concatenate([intervals, [overall]])
+    earlier = sliding_window_view(np.concatenate([np.full(LOCAL, np.nan), before[:-1]]), LOCAL)
+    earlier = np.where(np.isnan(earlier), overall, earlier)
+    local = np.median(earlier, axis=1)
+    return np.log([before / local, after / local, before / overall, after / overall]).T.astype(np.float32)
+
+
+def from_median_beat(beats: Beats) -> Beats:
+    """Return the beats with each patient's median beat taken away: what is unusual for this heart remains.
+
+    The median of all beats of a patient needs no label, only a patient whose beats are mostly of one kind.
+    """
+    windows = beats.windows.copy()
+    for patient in np.unique(beats.patients):
+        own = beats.patients == patient
+        windows[own] -= np.median(windows[own], axis=0)
+    return replace(beats, windows=windows)
 
 
 def _broken(path: Path, what: str) -> DataError:

@@ -66,7 +66,7 @@ class CamVid:
         """Find or download the set, verify it and return a line on it. Raises as :meth:`find`."""
         splits, source = self.find()
         parts = zip(("training", "validation", "test"), splits.values(), strict=True)
-        return f"whole ({source}): {', '.join(f'{len(raw[1]):,} {part}' for part, raw in parts)} images"
+        return f"{source}: {', '.join(f'{len(raw[1]):,} {part}' for part, raw in parts)}"
 
     def find(self) -> tuple[dict[str, Raw], str]:
         """Return the splits and a line on where they came from: the mirror, an earlier download, or a new one.

@@ -47,3 +47,23 @@ def lenet_1d(classes: int = 5, *, pool: int = 2, samples: int | None = None, cha
         ],
         name="lenet_1d",
     )
+
+
+def rhythm_network(classes: int = 5, *, samples: int, rhythm: int = 4, dropout: float = 0.3) -> keras.Model:
+    """A convolutional network that also reads the rhythm: inputs ``windows`` (n, samples, 1), ``rhythm`` (n, rhythm).
+
+    Three convolutions of 5 with ReLU (16, 32 and 64 maps), max pooling between them, then the rhythm joins the features
+    for a dense layer of 64. Raises ValueError where the window is too short.
+    """
+    if samples < field_of(2):
+        raise ValueError(f"rhythm_network(samples={samples}): the window needs at least {field_of(2)} samples.")
+    windows = keras.Input((samples, 1), name="windows")
+    intervals = keras.Input((rhythm,), name="rhythm")
+    maps = windows
+    for number, filters in enumerate((16, 32, 64), start=1):
+        maps = layers.Conv1D(filters, KERNEL, activation="relu", name=f"conv{number}")(maps)
+        maps = layers.MaxPooling1D(2, name=f"pool{number}")(maps) if number < 3 else maps
+    features = layers.Dropout(dropout, name="dropout")(layers.Flatten(name="flatten")(maps))
+    scaled = layers.Rescaling(5.0, name="scale")(intervals)  # logarithms of ratios, to a deviation of about 1
+    hidden = layers.Dense(64, activation="relu", name="dense")(layers.Concatenate(name="join")([features, scaled]))
+    return keras.Model([windows, intervals], layers.Dense(classes, name="output")(hidden), name="rhythm_network")
