@@ -108,8 +108,8 @@ plots.show(
 # | 01 | LeNet-5: convolution, pooling, weight sharing | yes |
 # | 02 | AlexNet, number for number | yes |
 # | 03 | receptive fields and depth | yes |
-# | 04 | heartbeats: LeNet in one dimension | to come |
-# | 05 | dilation, and a label for every pixel | to come |
+# | 04 | heartbeats: LeNet in one dimension | yes |
+# | 05 | dilation, and a label for every pixel | yes |
 # | 06 | the art of training | to come |
 # | 07 | transfer | to come |
 # | 08 | compression | to come |
