@@ -13,6 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from course_lib.analysis.diagnosis import confusion_counts
+
 # Okabe and Ito's colours, told apart by colour-blind readers (Wong, Nature Methods 8, 2011).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
@@ -63,14 +65,15 @@ def kernel_grid(kernels: ArrayLike) -> Figure:
     return image_grid(0.5 + pictures / (2 * limits), [str(number) for number in range(len(pictures))])
 
 
-def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> Figure:
+def confusion_matrix(
+    labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str], *, unit: str = "images"
+) -> Figure:
     """Draw how often each class (row) was taken for each (column); the diagonal is left pale, mistakes stand out."""
-    counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (np.asarray(labels), np.asarray(predicted)), 1)
+    counts = confusion_counts(labels, predicted, len(classes))
     mistakes = counts * (1 - np.eye(len(classes), dtype=int))
     figure, axes = plt.subplots(figsize=(6, 5.4), layout="constrained")
     picture = axes.imshow(mistakes, cmap="Blues")
-    figure.colorbar(picture, label="mistakes (images)")
+    figure.colorbar(picture, label=f"mistakes ({unit})")
     for (row, column), count in np.ndenumerate(counts):
         dark = mistakes[row, column] > mistakes.max() / 2
         axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color="white" if dark else "black")
@@ -115,7 +118,7 @@ def ecg_paper(
     inches = (seconds * 25 / 25.4, (high - low) * 10 / 25.4)  # the size on paper
     figure, axes = plt.subplots(
         len(signals),
-        figsize=(inches[0] + 1.2, (inches[1] + 0.5) * len(signals) + 0.3),
+        figsize=(max(inches[0], 3.5) + 1.2, (inches[1] + 0.5) * len(signals) + 0.3),
         squeeze=False,
         sharex=True,
         layout="constrained",
@@ -144,6 +147,6 @@ def ecg_paper(
         for second, text in marks[row] if len(marks) else ():
             place.text(second, high - 0.1, text, ha="center", va="top", fontsize=10)
     if len(weights):
-        figure.colorbar(lines, ax=axes, label="share of the decision (largest = 1)", shrink=0.7)
+        figure.colorbar(lines, ax=axes, label="size of the gradient (largest = 1)", shrink=0.7)
     axes.flat[-1].set_xlabel("time (s)")
     return figure

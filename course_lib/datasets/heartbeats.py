@@ -99,7 +99,7 @@ class Beats:
         return type(self)(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def of(self, patients: Iterable[str]) -> Self:
-        """Return the beats of these patients."""
+        """Return the beats of these patients, a list of names."""
         return self[np.isin(self.patients, list(patients))]
 
 
@@ -349,7 +349,8 @@ def rhythm(record: Record) -> NDArray[np.float32]:
 def from_median_beat(beats: Beats) -> Beats:
     """Return the beats with each patient's median beat taken away: what is unusual for this heart remains.
 
-    The median of all beats of a patient needs no label, only a patient whose beats are mostly of one kind.
+    The median of all beats of a patient needs no label, only a patient whose beats are mostly normal. In record 232 of
+    MIT-BIH they are not: there, what is usual is not what is normal.
     """
     windows = beats.windows.copy()
     for patient in np.unique(beats.patients):

@@ -51,12 +51,19 @@ patients = load_heartbeats()
 # ## 1. What the paper shows
 #
 # A heart beats because a wave of voltage runs over it. Electrodes on the skin pick up about a millivolt of it, and an
-# **electrocardiogram**, ECG, is that voltage against time. Each pair of places on the body is called a **lead**. We use
-# one lead, MLII, which looks along the heart from the right shoulder to the left leg.
+# **electrocardiogram**, ECG, is that voltage against time. Each way of placing the electrodes is called a **lead**. We
+# use one lead, MLII, which looks along the heart from the right shoulder towards the left leg. In one record, 114, it
+# stands second, so we choose it by name.
 #
-# A normal beat has three parts. A small bump, **P**: the atria contract. A sharp spike, **QRS**: the ventricles
-# contract, which pump. A broad bump, **T**: they recover. Cardiologists read it on paper that runs at 25 mm a second,
-# with 10 mm for a millivolt. One large square is a fifth of a second.
+# A heart has two small upper chambers, the **atria**, and two large lower ones, the **ventricles**. A normal beat has
+# three parts. A small bump, **P**: the voltage spreads over the atria. A sharp spike, **QRS**: it spreads over the
+# ventricles, which pump. A broad bump, **T**: the ventricles recover.
+#
+# Cardiologists read it on paper that runs at 25 mm a second, with 10 mm for a millivolt. One large square is a fifth of
+# a second.
+#
+# MIT-BIH has 48 half-hour records of 47 people in Boston, 360 samples a second. About half were picked at random, the
+# others because they hold rare rhythms. So its counts are no picture of the population.
 
 
 # %%
@@ -79,28 +86,29 @@ def a_place_with(records, symbol, margin=4):
 
 
 shown = [a_place_with(patients.train, symbol) for symbol in "NAVF"]
-pieces = [strip(record, start) for record, start in shown]
+strips = [strip(record, start) for record, start in shown]
 plots.show(
     plots.ecg_paper(
-        [signal for signal, _ in pieces],
+        [signal for signal, _ in strips],
         [f"record {record.name}, lead {record.lead}" for record, _ in shown],
         rate=SAMPLING_RATE,
-        marks=[marks for _, marks in pieces],
+        marks=[marks for _, marks in strips],
     ),
-    caption="Six seconds each of four records. N normal, A early from the atria, V from the ventricles, F fusion.",
+    caption="Six seconds from four places. N normal; A, a early, from the atria; V from the ventricles; F both.",
     alt="Four strips of ECG on pink graph paper, one below the other, with a letter above each spike: N over most, and "
     "somewhere in the second, third and fourth strip an A, a V and an F.",
 )
 
 # %% [markdown]
-# Two things go wrong in these strips. A beat may start in the **wrong place**. If it starts in the ventricles, the
-# voltage takes the slow road, and the spike is broad and of another shape: V. Or a beat starts in the right place, or
-# near it, but **too early**: A. Its shape is nearly normal. What gives it away is the short gap before it.
+# Two things go wrong in these strips. A beat may start in the **ventricles**. Then the voltage takes the slow road, and
+# the spike is broad, of another shape, and mostly early: V. Or it starts in the atria, but not at the usual place, and
+# **too early**: A. The voltage still takes the fast road down, and the spike is nearly normal. What gives it away is
+# the short gap before it, and a P of another shape, which often hides in the T before.
 #
 # Remember the two. The first asks for a network that knows shapes, the second for one that knows time.
 #
-# Two cardiologists labelled each beat of these records with one of some twenty letters. The standard of the AAMI, which
-# the field uses, makes five classes of them.
+# Two cardiologists labelled each beat with a letter; fifteen letters occur here. The standard of the AAMI (ANSI/AAMI
+# EC57), which the field uses, makes five classes of them.
 
 # %%
 names = list(CLASSES)
@@ -112,12 +120,17 @@ for half, records in (("train", patients.train), ("test", patients.test)):
     print(f"{half:<10}" + "".join(f"{count:>8,}" for count in counts))
 
 # %% [markdown]
-# **N** holds all beats that start in the right place, **S** the early ones of A's kind (supraventricular), **V** those
-# of the ventricles, **F** fusions of a normal and a ventricular beat, **Q** the rest. For every early beat of kind S
-# there are fifty of N. Keep that in mind when somebody tells you an accuracy.
+# **N** is every beat that is none of the others. It also holds blocks of a bundle branch, L and R: the beat starts in
+# the right place, but one of the fast roads is closed, so the spike is broad like a V. Shape alone will mislead a
+# network there. **S** are beats from above the ventricles (supraventricular), mostly early. **V** are beats from the
+# ventricles. In **F** a normal and a ventricular wave meet. **Q** is what could not be told.
 #
-# The two halves hold different people. De Chazal and others chose them in 2004 so that both have the same mix, and left
-# out four records of people with a pacemaker. We train on the first half only. The second half is the test.
+# In MIT-BIH's training half there are about fifty N for each S. Keep that in mind when somebody tells you an accuracy.
+# Nearly all F of each half are of one person, so we draw no conclusions on F.
+#
+# De Chazal and others divided the records in 2004, so that both halves have about the same mix. Records of people with
+# a pacemaker are left out, as the AAMI asks. The halves hold different people, with one exception that section 7 looks
+# at. We train on the first half only. The second half is the test.
 
 # %%
 beats_in = {
@@ -130,8 +143,9 @@ expect("annotated beats in the test half", beats_in["test"], full=(49_712, 49_71
 # %% [markdown]
 # ## 2. From a record to beats
 #
-# The skin adds its own: slow wander as the chest rises, quick noise from muscles and mains. Heartbeats live between
-# about 0.5 and 40 Hz. So we filter away what is below and above. Then 120 samples a second hold all that is left, and
+# The body adds its own: slow wander as the chest rises, quick noise from muscles and mains. What tells beats apart lies
+# mostly between 0.5 and 40 Hz. (A doctor who judges the heights around T needs more, from 0.05 Hz.) So we filter away
+# what is below and above. Then 120 samples a second hold nearly all that is left, since they can hold up to 60 Hz, and
 # the network has a third of the work.
 
 # %%
@@ -150,7 +164,7 @@ plots.show(
 
 # %% [markdown]
 # A network wants windows of one length. The annotations say where each beat's spike is. So cut from half a second
-# before to 0.7 seconds after. The plain way is a loop over beats:
+# before to 0.7 seconds after: from before P to the end of T, with some room. The plain way is a loop over beats:
 
 # %%
 before, after, rate = 0.5, 0.7, 120
@@ -184,7 +198,7 @@ print("training windows", train.windows.shape, "test windows", test.windows.shap
 beat = train.windows[0, :, 0]
 kernel = np.array([-1, 0, 1], np.float32)
 slope = [float(beat[place : place + 3] @ kernel) for place in range(len(beat) - 2)]
-keras_says = keras.ops.conv(beat.reshape(1, -1, 1), kernel.reshape(3, 1, 1)).__array__().ravel()
+keras_says = keras.ops.convert_to_numpy(keras.ops.conv(beat.reshape(1, -1, 1), kernel.reshape(3, 1, 1))).ravel()
 print("largest difference from Keras:", np.abs(keras_says - slope).max())
 
 # %%
@@ -193,7 +207,7 @@ figure = plots.curves(
     time[1:-1],
     {"beat": beat[1:-1], "slope, by the kernel (−1, 0, 1)": slope},
     xlabel="time from the spike (ms)",
-    ylabel="voltage (mV)",
+    ylabel="mV; slope: mV in two samples",
     markers=False,
 )
 plots.show(
@@ -205,7 +219,7 @@ plots.show(
 
 # %% [markdown]
 # So LeNet-5 becomes a network for signals by squashing each kernel of 5 × 5 to 5, and each pool of 2 × 2 to 2. Count
-# what that does to its parameters.
+# what that does to its parameters. (The last row differs for one more reason: ten digits, but five classes of beats.)
 
 # %%
 from course_lib.models.heartbeat import field_of, lenet_1d
@@ -240,12 +254,12 @@ print(f"{field_of(2)} samples at {rate} samples a second are {field_of(2) / rate
 
 # %%
 always_n = float((test.labels == 0).mean())
-expect("accuracy of always answering N, test half", always_n, full=(0.889, 0.892), quick=(0.8, 0.95))
+expect("accuracy of always answering N, test half", always_n, full=(0.889, 0.892), quick=(0.75, 0.95))
 
 # %% [markdown]
-# Nearly nine in ten are right, and every sick beat is missed. So the field asks two questions of each class. Of the
-# beats of this class, what share was found? That is **sensitivity** (elsewhere: recall). Of the alarms for this class,
-# what share was right? That is the **positive predictive value**, +P (elsewhere: precision).
+# Nearly nine in ten are right, and every beat of the other classes is missed. So the field asks two questions of each
+# class. Of the beats of this class, what share was found? That is **sensitivity** (elsewhere: recall). Of the alarms
+# for this class, what share was right? That is the **positive predictive value**, +P (elsewhere: precision).
 #
 # Both can be read from the **confusion matrix**, with a row for each true class and a column for each answer.
 # Sensitivity divides the diagonal by the sums of the rows, +P by those of the columns.
@@ -286,8 +300,8 @@ def report(name, counts):
 # ## 5. Whose heart was it?
 #
 # Many published networks put all beats into one bag and draw half of them at random for training. Do the same, with the
-# plain one-dimensional LeNet. Then do it as a doctor would meet it: train on one half of the *people*, test on the
-# other half. Same network, same number of training beats, near enough.
+# plain one-dimensional LeNet and windows of 0.8 s, about one heartbeat. Then do it as a doctor would meet it: train on
+# one half of the *people*, test on the other half. Same network, same number of training beats, near enough.
 
 # %%
 from course_lib.training.loop import fit
@@ -305,54 +319,84 @@ plain, plain_counts = {}, {}
 for name, split in (("random split of beats", bag), ("patients never seen", people)):
     keras.utils.set_random_seed(course.seed)
     plain[name] = lenet_1d(samples=96)
-    learned = Examples(split["learned"].windows, split["learned"].labels)
-    history = fit(plain[name], learned, epochs=course.size(quick=8, full=12), learning_rate=0.003)
+    examples = Examples(split["learned"].windows, split["learned"].labels)
+    history = fit(plain[name], examples, epochs=course.size(quick=8, full=12), learning_rate=0.003)
     plain_counts[name] = counted(plain[name], split["asked"])
 
 # %%
 print(f"{'':<28}{'acc.':>5}   sensitivity / +P (%)")
 for name, counts in plain_counts.items():
     report(name, counts)
+same_people = bag["asked"].of(record.name for record in patients.test)
+report("random split, test people only", counted(plain["random split of beats"], same_people))
 by_split = {name: counts.trace() / counts.sum() for name, counts in plain_counts.items()}
 expect("random split: accuracy", by_split["random split of beats"], full=(0.98, 1), quick=(0.8, 1))
 expect("patients never seen: accuracy", by_split["patients never seen"], full=(0.5, 1), quick=(0.5, 1))
 
 # %% [markdown]
-# The same network, and a different world. Why?
+# The same network, and a different world. The third row asks the first network about people of the test half only, so
+# it is not that these people are harder. What is it?
 #
-# Because the beats of one heart look alike. In a random split, each test beat has thousands of siblings in the training
-# set. Take some test beats, and look for the most similar training beat of all. Whose is it?
+# The beats of one heart look alike. In a random split each test beat has about a thousand siblings in the training set.
+# Take a program that learns nothing. It keeps some training beats, and answers with the label of the most similar one.
+
 
 # %%
-picked = np.random.default_rng(course.seed).permutation(len(bag["asked"]))[: course.size(quick=500, full=2_000)]
-asked, learned = bag["asked"][picked], bag["learned"][: course.size(quick=3_000, full=20_000)]
-flat_asked, flat_learned = asked.windows[..., 0], learned.windows[..., 0]
-distances = (flat_asked**2).sum(1)[:, None] - 2 * flat_asked @ flat_learned.T + (flat_learned**2).sum(1)
-own = (learned.patients[distances.argmin(axis=1)] == asked.patients).mean()
-chance = np.mean([(learned.patients == patient).mean() for patient in asked.patients])
-print(f"the nearest training beat is the same patient's for {own:.1%} of the test beats; by chance {chance:.1%}")
-expect("nearest beat is the same patient's, random split", own, full=(0.8, 1), quick=(0.5, 1))
+def nearest(learned, asked):
+    """Return for each window of `asked` the index of the most similar window of `learned`."""
+    old, new = learned.windows[..., 0], asked.windows[..., 0]
+    return ((old**2).sum(axis=1) - 2 * new @ old.T).argmin(axis=1)
+
+
+generator, remembered = np.random.default_rng(course.seed), {}
+for name, split in (("random split of beats", bag), ("patients never seen", people)):
+    learned, asked = (
+        split[part][generator.permutation(len(split[part]))[:count]]
+        for part, count in (
+            ("learned", course.size(quick=2_000, full=20_000)),
+            ("asked", course.size(quick=500, full=2_000)),
+        )
+    )
+    found = nearest(learned, asked)
+    remembered[name] = float((learned.labels[found] == asked.labels).mean())
+    own = float((learned.patients[found] == asked.patients).mean())
+    print(f"{name}: the most similar beat is of the same patient for {own:.1%}")
+    expect(f"memory alone, {name}: accuracy", remembered[name], full=(0.5, 1), quick=(0.5, 1))
 
 # %% [markdown]
-# So a network may pass this test by knowing the people. It need not know what a ventricular beat looks like in general.
-# A new patient's beats have no siblings in the training set. **Test on people, never on beats**, or the number is about
-# memory.
+# A program that only remembers passes the random test. It fails the other, where it does worse than "always N". So the
+# random test does not ask what a ventricular beat looks like in general. **Test on people, never on beats**, or the
+# number is about memory.
+#
+# For the claims we count as the AAMI does, since de Chazal's numbers do: a fusion or unknown beat that is taken for V,
+# or an unknown one that is taken for S, is no false alarm.
+
 
 # %%
+def as_aami(counts):
+    """Return the confusion matrix without the alarms that the AAMI does not hold against a program."""
+    counts = counts.copy()
+    counts[names.index("F") :, names.index("V")] = counts[names.index("Q"), names.index("S")] = 0
+    return counts
+
+
 claim("image-network-reads-ecg", 100 * by_split["random split of beats"])
-claim("image-network-reads-new-patients", 100 * f1(plain_counts["patients never seen"])[2] - 79.7)
+claim("image-network-reads-new-patients", 100 * f1(as_aami(plain_counts["patients never seen"]))[2] - 79.7)
 
 # %% [markdown]
 # ## 6. How long should the network look?
 #
-# The sources say that the field should span a heartbeat. Test it with networks that differ in nothing but the field.
-# Keep kernels of 5, and make the pools larger: 1, 2, 3 and so on. The number of parameters stays the same, since the
-# last map has five places each time. The field is 5 p² + 4 p + 4 samples for pools of p.
+# The sources say that the field should span a heartbeat. Test it with networks that have the same kernels and the same
+# number of parameters. Only make the pools larger: 1, 2, 3 and so on. The last map has five places each time, and the
+# field is 5 p² + 4 p + 4 samples for pools of p.
+#
+# One more thing changes, and cannot be helped: a larger pool also blurs more. A long field that does worse may do so
+# because it is coarse. (Chapter 05 has a way to see far without blurring.)
 
 # %%
-POOLS = course.size(quick=(2, 4, 8), full=(1, 2, 3, 4, 5, 6, 8))
+POOLS = course.size(quick=(2, 4, 7), full=(1, 2, 3, 4, 5, 6, 7, 8))
 longest = cut_beats(smooth.values(), before=1.5, after=1.5)
-wide = {half: longest.of(people[half].patients) for half in people}
+wide = {half: longest.of(set(people[half].patients)) for half in people}
 gaps = np.concatenate([np.diff(record.positions) for record in patients.train]) / SAMPLING_RATE
 heartbeat = float(np.median(gaps))
 print(f"the median heartbeat of the training patients takes {heartbeat:.2f} s")
@@ -361,26 +405,23 @@ for pool in POOLS:
           f"{lenet_1d(pool=pool).count_params():,} parameters")  # fmt: skip
 
 # %%
+from dataclasses import replace
+
 seen = {}
 for pool in POOLS:
     keras.utils.set_random_seed(course.seed)
-    start, network = 180 - field_of(pool) // 2, lenet_1d(pool=pool)
-    cut = {half: part.windows[:, start : start + field_of(pool)] for half, part in wide.items()}
-    history = fit(
-        network,
-        Examples(cut["learned"], wide["learned"].labels),
-        epochs=course.size(quick=4, full=6),
-        learning_rate=0.003,
-    )
-    predicted = network.predict(cut["asked"], batch_size=4_096, verbose=0).argmax(axis=1)
-    seen[pool] = confusion_counts(wide["asked"].labels, predicted, len(names))
+    first, network = 180 - field_of(pool) // 2, lenet_1d(pool=pool)
+    cut = {half: replace(part, windows=part.windows[:, first : first + field_of(pool)]) for half, part in wide.items()}
+    examples = Examples(cut["learned"].windows, cut["learned"].labels)
+    history = fit(network, examples, epochs=course.size(quick=4, full=6), learning_rate=0.003)
+    seen[pool] = counted(network, cut["asked"])
 
 # %%
 print(f"{'field':<28}{'acc.':>5}   sensitivity / +P (%)")
 for pool, counts in seen.items():
     report(f"{field_of(pool) / rate:.2f} s", counts)
 mean_found = {pool: float(100 * np.nanmean(sensitivity(counts)[:3])) for pool, counts in seen.items()}
-for pool in (2, 4, 8):
+for pool in (2, 4, 7):
     expect(f"mean sensitivity over N, S and V (%), field of {field_of(pool) / rate:.2f} s", mean_found[pool],
            full=(30, 90), quick=(20, 100))  # fmt: skip
 
@@ -406,7 +447,7 @@ plots.show(
 
 # %%
 claim("field-spans-a-heartbeat", mean_found[4] - mean_found[2])
-claim("longer-field-learns-rhythm", 100 * (f1(seen[8])[1] - f1(seen[4])[1]))
+claim("longer-field-learns-rhythm", 100 * (f1(seen[7])[1] - f1(seen[4])[1]))
 
 # %% [markdown]
 # Here is what these fields look like on a strip. Move the slider: the frame is what the network sees of the beat in the
@@ -435,12 +476,12 @@ def explore(pool):
 
 # %%
 figure, rows = plt.subplots(3, figsize=(7, 6), layout="constrained", sharex=True)
-for axes, pool in zip(rows, (2, 4, 8), strict=True):
+for axes, pool in zip(rows, (2, 4, 7), strict=True):
     draw_field(axes, pool)
-    axes.set(xlabel="time (s)" if pool == 8 else "")
+    axes.set(xlabel="time (s)" if pool == 7 else "")
 plots.show(
     figure,
-    caption="What networks with pools of 2, 4 and 8 see of the beat in the middle.",
+    caption="What networks with pools of 2, 4 and 7 see of the beat in the middle.",
     alt="Three copies of six seconds of ECG. The shaded part grows from the spike alone over one whole beat to about "
     "three beats.",
 )
@@ -450,21 +491,26 @@ plots.show(
 #
 # A doctor who meets a new patient knows two things that the plain network does not. First, what is **normal for this
 # heart**. A beat that would be odd in one person is daily life in another. So take away the patient's median beat. What
-# is left is how each beat differs. That needs no label, only an hour of the patient's own signal.
+# is left is how each beat differs. That needs no label, only the patient's own record. It uses the whole of it, the end
+# too. So this is a program that reads a finished recording, not one that watches live.
 #
-# Second, the **rhythm**. A number says it better than a picture: the interval before the beat over the intervals that
-# came earlier, and the same for the interval after. The logarithm makes half and double equally far from even.
+# Second, the **rhythm**. A number says it better than a picture: the interval before the beat over the median of the
+# ten intervals that came earlier, and the same for the interval after, which is known one beat late. Then each of the
+# two over the median of the whole record, since in a long run of early beats the last ten are no guide. Logarithms make
+# half and double equally far from even.
 
 # %%
 from course_lib.datasets.heartbeats import from_median_beat, rhythm
 from course_lib.models.heartbeat import rhythm_network
 
-early, start = a_place_with(patients.train, "A")
-chosen = np.flatnonzero(early.symbols == "A")[:1]
+early = next(record for record in patients.train if (record.symbols == "A").any())
+ratios = np.exp(rhythm(early))
+earliest = int(np.where(early.symbols == "A", ratios[:, 0], np.inf).argmin())
 print("record", early.name)
-for index in range(chosen[0] - 2, chosen[0] + 3):
-    waited, waits = np.exp(rhythm(early)[index][:2])
-    print(f"{early.symbols[index]}: {waited:.2f} times the usual interval before it, {waits:.2f} times after it")
+for index in range(max(earliest - 2, 0), min(earliest + 3, len(ratios))):
+    print(
+        f"{early.symbols[index]}: {ratios[index, 0]:.2f} times the usual interval before, {ratios[index, 1]:.2f} after"
+    )
 
 # %%
 own_train, own_test = from_median_beat(train), from_median_beat(test)
@@ -485,9 +531,9 @@ plots.show(
 )
 
 # %% [markdown]
-# The network: three convolutions with ReLU and max pooling, then the four numbers of the rhythm join. All its settings
-# were chosen inside the training half, with four groups of patients left out in turn. The patients of the test half
-# had no say.
+# The network: three convolutions with ReLU and max pooling, then the four numbers of the rhythm join. Window, median
+# beat, epochs and dropout were chosen inside the training half, with four groups of patients left out in turn
+# (`benchmarks/heartbeat_settings.py` does it again). The patients of the test half had no say.
 
 
 # %%
@@ -500,12 +546,14 @@ def trained(beats):
     """Return a network trained on windows and rhythm of `beats`."""
     keras.utils.set_random_seed(course.seed)
     network = rhythm_network(samples=beats.windows.shape[1])
-    fit(network, with_rhythm(beats), epochs=course.size(quick=20, full=4), batch_size=256)
+    epochs = max(4, course.size(quick=60_000, full=200_000) // len(beats))
+    fit(network, with_rhythm(beats), epochs=epochs, batch_size=256)
     return network
 
 
 monitor = trained(own_train)
-monitor.summary(line_length=90)
+for layer in monitor.layers:
+    print(f"{layer.name:<9}{layer.output.shape!s:<18}{layer.count_params():>8,} parameters")
 
 # %%
 final = counted(monitor, own_test)
@@ -514,32 +562,45 @@ report("plain LeNet", plain_counts["patients never seen"])
 report("own median beat and rhythm", final)
 expect("accuracy on new patients", final.trace() / final.sum(), full=(0.8, 1), quick=(0.5, 1))
 expect("ventricular beats: sensitivity", sensitivity(final)[2], full=(0.5, 1), quick=(0.2, 1))
-expect("ventricular beats: +P", predictive_value(final)[2], full=(0.5, 1), quick=(0.2, 1))
+expect("ventricular beats: +P", np.nan_to_num(predictive_value(final)[2]), full=(0.5, 1), quick=(0.2, 1))
 expect("supraventricular beats: sensitivity", sensitivity(final)[1], full=(0, 1), quick=(0, 1))
 expect("supraventricular beats: +P", np.nan_to_num(predictive_value(final)[1]), full=(0, 1), quick=(0, 1))
 
 # %% [markdown]
-# De Chazal's linear discriminant, with features that experts had designed, found 77.7 % of the ventricular beats, and
-# 81.9 % of its alarms were right. For supraventricular beats it was 75.9 % and 38.5 %. (Their +P of ventricular beats
-# follows the AAMI: a fusion beat taken for a ventricular one is no false alarm. Ours counts it as one.)
-#
-# Which of the two pieces of knowledge helps? Take one away at a time.
+# De Chazal's linear discriminant read features of two leads that experts had designed. It was right on 85.9 % of the
+# beats. It found 77.7 % of the ventricular beats, with a +P of 81.9 %, and 75.9 % of the supraventricular ones, with
+# 38.5 %. Those +P are counted as the AAMI does; for ours, all false alarms count above, and those of the AAMI here:
 
 # %%
-from dataclasses import replace
+strict, lenient = predictive_value(final), np.nan_to_num(predictive_value(as_aami(final)))
+expect("ventricular beats: +P as the AAMI counts", lenient[2], full=(0.5, 1), quick=(0, 1))
+plots.show(
+    plots.confusion_matrix(own_test.labels, answers(monitor, own_test), names, unit="beats"),
+    caption="What the network with median beat and rhythm answered, for beats of new patients.",
+    alt="A table of five by five counts: true classes N, S, V, F, Q in rows, predicted classes in columns, mistakes in "
+    "blue.",
+)
+
+# %% [markdown]
+# Ventricular beats are found where the experts' features missed a fifth. Supraventricular beats are missed by most of
+# our alarms, where the experts' features found three quarters. Section 8 comes back to them.
+#
+# Which of the two pieces of knowledge helps? Take one away at a time. (The window is 1.2 s long and often shows a
+# neighbour. So a network without the four numbers still sees some rhythm.)
 
 
+# %%
 def silent(beats):
     """Return the beats without their rhythm: every pulse looks even."""
     return replace(beats, rhythm=0 * beats.rhythm)
 
 
-pieces = {
+knowledge = {
     "neither": (silent(train), silent(test)),
     "own median beat": (silent(own_train), silent(own_test)),
     "rhythm": (train, test),
 }
-by_piece = {name: counted(trained(learned), asked) for name, (learned, asked) in pieces.items()}
+by_piece = {name: counted(trained(learned), asked) for name, (learned, asked) in knowledge.items()}
 
 # %%
 by_piece["both"] = final
@@ -552,17 +613,32 @@ for name, counts in by_piece.items():
 # ### Patient by patient
 #
 # 49,000 beats sound like many witnesses. But there are only 22 people, and the beats of one heart say the same thing
-# over and over. So look at each person.
+# over and over. So look at each person. Here `nan` means that there is nothing to find, or no alarm.
 
 # %%
 tables = {name: counted(monitor, own_test.of([name])) for name in np.unique(own_test.patients)}
-print(f"{'record':<28}{'acc.':>5}   sensitivity / +P (%); nan: nothing to find, or no alarm")
+print(f"{'record':<28}{'acc.':>5}   sensitivity / +P (%)")
 for name, counts in tables.items():
     report(name, counts)
 
 # %% [markdown]
+# One person deserves a look, record 232 of MIT-BIH. Three quarters of all S beats of the test half are his. In his
+# record they are more frequent than N. So the median beat *is* an S beat, and an early pulse is the usual one. Both
+# pieces of knowledge call usual what is frequent, and here they are turned upside down. Read the numbers of S without
+# him too.
+
+# %%
+others = own_test.of(set(own_test.patients) - {"232"})
+print(f"{'':<28}{'acc.':>5}   sensitivity / +P (%)")
+report("all patients", final)
+report("all but 232", counted(monitor, others))
+expect("supraventricular beats, all but 232: sensitivity", sensitivity(counted(monitor, others))[1],
+       full=(0, 1), quick=(0, 1))  # fmt: skip
+
+# %% [markdown]
 # How sure can we be of the total, then? Draw 22 people with replacement, again and again, and see how the number moves.
-# This **bootstrap over patients** takes people as the unit. A bootstrap over beats would pretend to know far more.
+# This **bootstrap over patients** takes people as the unit. A bootstrap over beats would pretend to know far more. With
+# so few people the intervals are rather too narrow, and they do not cover the luck of training.
 
 # %%
 stack = np.stack(list(tables.values()))
@@ -576,11 +652,13 @@ for name, statistic in {
     print(f"{name:<37}{100 * statistic(final):5.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %")
 
 # %% [markdown]
+# The interval of the supraventricular beats is wide: it is mostly about whether 232 was drawn.
+#
 # ### One person on both sides
 #
-# In MIT-BIH, records 201 and 202 are of the same man. 201 is in the training half, 202 in the test half. So the split
-# by record is not quite a split by person. Does it matter? Leave 201 out of training, and see what happens to 202. (In
-# the sample nobody is in both halves; there the two patients with a left bundle branch block take the places.)
+# In MIT-BIH, records 201 and 202 are of the same person. 201 is in the training half, 202 in the test half. So the
+# split by record is not quite a split by person. Does it matter? Leave 201 out of training, and see what happens to
+# 202. (In the sample nobody is in both halves; there the two patients with a left bundle branch block take the places.)
 
 # %%
 twin, brother = ("201", "202") if "201" in own_train.patients else ("p06", "p10")
@@ -593,30 +671,37 @@ report(f"all but {brother}, with {twin}", counted(monitor, own_test.of(rest)))
 report(f"all but {brother}, without {twin}", counted(without, own_test.of(rest)))
 
 # %% [markdown]
+# With 201 the network knows 202 a little better, and nobody else. The split by record is nearly, not wholly, a split
+# by person. (One run; small differences may be chance.)
+#
 # ## 8. The rare beats
 #
-# Supraventricular beats are the weak spot. Two reasons stand in the table of section 1. There are few of them to learn
-# from. And they are not spread evenly: in MIT-BIH, one training patient has four tenths of them.
+# Supraventricular beats are the weak spot. There are few of them to learn from, and they are not spread evenly: in
+# MIT-BIH one training patient, 209, has four tenths of them, and one test patient, 232, three quarters.
 #
-# An obvious cure is to show each rare beat several times. What does it buy, and what does it cost?
+# An obvious cure is to show each rare beat several times. What does it buy, and what does it cost? We do not pick the
+# best row: that would be choosing on the test.
 
 # %%
 rare = {}
 for times in (1, 3, 10):
-    repeated = np.repeat(np.arange(len(own_train)), np.where(own_train.labels == 1, times, 1))
+    repeated = np.repeat(np.arange(len(own_train)), np.where(own_train.labels == names.index("S"), times, 1))
     rare[times] = final if times == 1 else counted(trained(own_train[repeated]), own_test)
 print(f"{'':<28}{'acc.':>5}   sensitivity / +P (%)")
 for times, counts in rare.items():
     report(f"S shown {times} times", counts)
 
 # %% [markdown]
+# Repetition finds more of them, and pays with false alarms. It does not make up for people who are missing.
+#
 # ## 9. When nobody marks the spikes
 #
 # So far two cardiologists told us where each beat is. A monitor must find the spikes itself. `wfdb` has a detector,
-# XQRS. It looks for sharp swings and adapts its threshold as it goes. Let it find the beats, and count: a detection
-# within 150 ms of an annotated beat has found it.
+# XQRS. It looks for sharp swings and adapts its threshold as it goes, an idea of Pan and Tompkins (1985). It takes a
+# second or two a record. Let it find the beats, and count: a detection within 150 ms of an annotated beat has found it.
 
 # %%
+from tqdm import tqdm
 from wfdb.processing import xqrs_detect
 
 
@@ -632,27 +717,37 @@ def detected(record):
     return replace(record, positions=places, symbols=symbols), len(np.unique(nearest[close])), int((~close).sum())
 
 
-heard = [detected(record) for record in patients.test[: course.size(quick=2, full=22)]]
-annotated = sum(len(record.positions) for record in patients.test[: len(heard)])
+listened = patients.test[-course.size(quick=2, full=22) :]
+heard = [detected(record) for record in tqdm(listened, unit=" records", leave=False)]
+annotated = sum(len(record.positions) for record in listened)
 found, imagined = sum(each[1] for each in heard), sum(each[2] for each in heard)
 print(f"{annotated:,} beats annotated, {found:,} found, {imagined:,} detections without a beat")
 expect("share of the annotated beats that the detector finds", found / annotated, full=(0.9, 1), quick=(0.8, 1))
 
+# %% [markdown]
+# A beat that the detector misses is missed, whatever the network would have said. So divide by all annotated beats. And
+# an alarm at a place without a beat is a false alarm; those places stand in row Q.
+
 # %%
 alone = from_median_beat(cut_beats([filtered(each[0]) for each in heard], before=before, after=after))
-alone = alone[alone.labels != names.index("Q")]
-same = own_test.of(set(alone.patients))
-print(f"{'':<28}{'acc.':>5}   sensitivity / +P (%)")
-report("places from cardiologists", counted(monitor, same))
-report("places from the detector", counted(monitor, alone))
+told = counted(monitor, own_test.of(record.name for record in listened))
 by_detector = counted(monitor, alone)
-expect("accuracy at detected places", by_detector.trace() / by_detector.sum(), full=(0.8, 1), quick=(0.4, 1))
+every = np.bincount(np.concatenate([record.labels for record in listened]), minlength=len(names))
+for index, kind in enumerate(names[:3]):
+    shares = [100 * counts[index, index] / max(every[index], 1) for counts in (told, by_detector)]
+    print(f"{kind}: of {every[index]:,} beats, found and named {shares[0]:.1f} % at the cardiologists' places, "
+          f"{shares[1]:.1f} % at the detector's")  # fmt: skip
+both_right = by_detector[:4, :4].trace() / annotated
+expect("beats that detector and network get right", both_right, full=(0.8, 1), quick=(0.3, 1))
 
 # %% [markdown]
+# On MIT-BIH the detector loses little. On the noisier or stranger patients of the sample it loses whole classes: in one
+# of them it hears no ventricular beat.
+#
 # ## 10. Which part of the beat decided?
 #
 # Ask how much the score of a class changes when one sample of the window changes: the gradient of the score with
-# respect to the input. Samples with a large gradient are those on which the answer hangs.
+# respect to the input (Simonyan and others, 2014). Samples with a large gradient are those on which the answer hangs.
 
 # %%
 from course_lib.analysis.gradients import input_gradient
@@ -665,56 +760,66 @@ def saliency(network, beats, kind):
         return network([windows, keras.ops.convert_to_tensor(beats.rhythm)])[:, kind]
 
     slopes = np.abs(input_gradient(score, beats.windows)[..., 0])
-    return slopes / slopes.max(axis=1, keepdims=True)
+    return slopes / np.maximum(slopes.max(axis=1, keepdims=True), 1e-12)
 
 
-given = answers(monitor, own_test)
-example = {}
+given, example = answers(monitor, own_test), {}
 for kind in ("N", "V", "S"):
-    right = np.flatnonzero((own_test.labels == names.index(kind)) & (given == own_test.labels))
-    example[kind] = right[len(right) // 2] if len(right) else np.flatnonzero(own_test.labels == names.index(kind))[0]
+    of_kind = np.flatnonzero((own_test.labels == names.index(kind)) & (own_test.patients != "232"))
+    named = of_kind[given[of_kind] == names.index(kind)]
+    example[kind] = (named if len(named) else of_kind)[len(named) // 2]
 plots.show(
     plots.ecg_paper(
         [test.windows[index, :, 0] for index in example.values()],
-        [f"a beat of class {kind}, record {test.patients[index]}" for kind, index in example.items()],
+        [f"{kind}, record {test.patients[index]}" for kind, index in example.items()],
         rate=rate,
-        weights=[saliency(monitor, own_test[[i]], names.index(kind))[0] for kind, i in example.items()],
+        weights=[saliency(monitor, own_test[[index]], names.index(kind))[0] for kind, index in example.items()],
     ),
     caption="Three test beats; dark where the score of their class hangs on the voltage.",
     alt="Three strips of ECG paper with one beat each, of the classes N, V and S, the trace coloured from yellow to "
     "dark violet by how much each sample matters.",
 )
 
+# %% [markdown]
+# Pictures of three beats convince easily. So measure: what share of the squared gradient lies within 0.1 s of the
+# spike? At most thirty ventricular beats a patient, or one heart would speak for all. A network that has not learned
+# stands beside it as a control.
+
 # %%
 inside = np.abs(np.arange(own_test.windows.shape[1]) / rate - before) <= 0.1
-ventricular = own_test[own_test.labels == names.index("V")][:500]
+ventricular = own_test[own_test.labels == names.index("V")]
+ventricular = ventricular[
+    np.concatenate([np.flatnonzero(ventricular.patients == p)[:30] for p in np.unique(ventricular.patients)])
+]
 print(f"the 0.2 s around the spike are {inside.mean():.0%} of the window")
 for name, network in (("trained", monitor), ("untrained", rhythm_network(samples=own_test.windows.shape[1]))):
     squared = saliency(network, ventricular, names.index("V")) ** 2
-    share = (squared[:, inside].sum(axis=1) / squared.sum(axis=1)).mean()
+    share = (squared[:, inside].sum(axis=1) / np.maximum(squared.sum(axis=1), 1e-12)).mean()
     expect(f"share of V's squared gradient near the spike, {name}", share, full=(0, 1), quick=(0, 1))
 
 # %% [markdown]
 # ## 11. What we measured
 #
 # Means and standard deviations over three seeds, from the recorded runs in the full profile. Training: 22 records of
-# MIT-BIH (DS1). Test: 22 records of other people (DS2), all but the random split.
+# MIT-BIH (DS1). Test: 22 records (DS2), of other people but for 202; in the random split, half of all beats.
 
 # %%
 from course_lib.analysis.cost import layer_costs
 from course_lib.records import mean_and_sd
 
-print(f"{'network':<34}{'parameters':>11}{'mult.–acc.':>12}   accuracy")
+print(f"{'network':<30}{'parameters':>11}{'mult.–acc.':>12}   accuracy")
 for name, network, check in (
     ("LeNet, random split", plain["random split of beats"], "random split: accuracy"),
     ("LeNet, new patients", plain["patients never seen"], "patients never seen: accuracy"),
     ("with median beat and rhythm", monitor, "accuracy on new patients"),
 ):
     macs = sum(cost.macs for cost in layer_costs(network))
-    print(f"{name:<34}{network.count_params():>11,}{macs:>12,}   {mean_and_sd(check)}")
+    print(f"{name:<30}{network.count_params():>11,}{macs:>12,}   {mean_and_sd(check)}")
 for kind in ("ventricular", "supraventricular"):
     for score in ("sensitivity", "+P"):
         print(f"{kind} beats: {score:<12} {mean_and_sd(f'{kind} beats: {score}')}")
+print("ventricular beats: +P as the AAMI counts", mean_and_sd("ventricular beats: +P as the AAMI counts"))
+print("all but 232, supraventricular: sensitivity", mean_and_sd("supraventricular beats, all but 232: sensitivity"))
 
 # %% [markdown]
 # ## 12. What the sources claim, and what we found
@@ -734,9 +839,10 @@ Markdown(course_lib.claims_table(chapter=4))
 #
 # Three more to try right here:
 #
-# 1. Move the cut points of `train` and `test` so that the window ends at the spike. What does the network lose?
+# 1. Cut `train` and `test` so that the window ends at the spike. What does the network lose? (The rhythm still knows
+#    the interval after.)
 # 2. Take the median beat of the first five minutes only, as a device could. What changes?
-# 3. Let `cut_beats` place the windows 50 ms too late in the test half. Which class suffers most?
+# 3. Cut the test half with `before=0.45, after=0.75`: every window comes 50 ms too late. Which class suffers most?
 #
 # ## Further reading
 #
@@ -744,6 +850,15 @@ Markdown(course_lib.claims_table(chapter=4))
 #   20(3):45–50, 2001; data: PhysioNet, doi:10.13026/C2F305.
 # - P. de Chazal, M. O'Dwyer, R. B. Reilly, "Automatic classification of heartbeats using ECG morphology and heartbeat
 #   interval features", *IEEE Transactions on Biomedical Engineering* 51(7):1196–1206, 2004.
+# - A. L. Goldberger and others, "PhysioBank, PhysioToolkit, and PhysioNet", *Circulation* 101(23):e215–e220, 2000.
+# - J. Pan, W. J. Tompkins, "A real-time QRS detection algorithm", *IEEE Transactions on Biomedical Engineering*
+#   32(3):230–236, 1985.
+# - K. Simonyan, A. Vedaldi, A. Zisserman, "Deep inside convolutional networks: visualising image classification models
+#   and saliency maps", ICLR workshop, 2014.
+# - B. Efron, R. J. Tibshirani, *An Introduction to the Bootstrap*, Chapman and Hall, 1993.
+# - P. E. McSharry, G. D. Clifford, L. Tarassenko, L. A. Smith, "A dynamical model for generating synthetic
+#   electrocardiogram signals", *IEEE Transactions on Biomedical Engineering* 50(3):289–294, 2003: where the sample's
+#   beats come from.
 # - ANSI/AAMI EC57, *Testing and reporting performance results of cardiac rhythm and ST segment measurement algorithms*.
 # - S. Kiranyaz, T. Ince, M. Gabbouj, "Real-time patient-specific ECG classification by 1-D convolutional neural
 #   networks", *IEEE Transactions on Biomedical Engineering* 63(3):664–675, 2016.
