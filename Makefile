@@ -36,9 +36,10 @@ record: $(READY)
 assignments: $(READY)
 	$(BIN)/python notebooks/assignments.py build/assignments
 
-## benchmark: our training loop against plain Keras and PyTorch (PyTorch in an environment of its own)
+## benchmark: the training loop against plain Keras and PyTorch (in an environment of its own); heartbeats against loops
 benchmark: $(READY) .venv-torch/.ready
 	$(BIN)/python benchmarks/loop.py --torch-python .venv-torch/bin/python
+	$(BIN)/python benchmarks/heartbeats.py
 
 $(READY): requirements/$(EXTRA).txt pyproject.toml
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from course_lib.analysis.receptive_field import receptive_field
-from course_lib.models.heartbeat import field_of, lenet_1d
+from course_lib.models.heartbeat import field_of, lenet_1d, rhythm_network
 
 POOLS = pytest.mark.parametrize("pool", [1, 2, 3, 4, 7])
 # Kernel times input maps times output maps, and a bias for each output map.
@@ -109,3 +109,26 @@ def test_answers_are_those_of_lenet_on_images_one_pixel_high(pool: int) -> None:
     windows = np.random.default_rng(0).normal(size=(8, 90, 1)).astype(np.float32)
     one, two = (keras.ops.convert_to_numpy(answers) for answers in (ours(windows), flat(windows[:, None])))
     assert np.abs(one - two).max() < 1e-5 < np.ptp(one, axis=0).min()
+
+
+def test_rhythm_network_by_hand_count() -> None:
+    network = rhythm_network(samples=144)  # 140, 70, 66, 33, 29 samples
+    shapes = {layer.name: layer.output.shape[1:] for layer in network.layers}
+    assert [shapes[f"conv{number}"] for number in (1, 2, 3)] == [(140, 16), (66, 32), (29, 64)]
+    convolutions = (5 * 1 * 16 + 16) + (5 * 16 * 32 + 32) + (5 * 32 * 64 + 64)
+    assert network.count_params() == convolutions + ((29 * 64 + 4) * 64 + 64) + (64 * 5 + 5)
+
+
+def test_rhythm_network_reads_both_inputs() -> None:
+    generator = np.random.default_rng(0)
+    inputs = {"windows": generator.normal(size=(2, 48, 1)), "rhythm": generator.normal(size=(2, 4))}
+    network = rhythm_network(samples=48)
+    scores = network.predict(inputs, verbose=0)
+    for name in inputs:
+        assert np.abs(network.predict({**inputs, name: inputs[name] + 1}, verbose=0) - scores).max() > 1e-4
+
+
+def test_rhythm_network_needs_a_window() -> None:
+    rhythm_network(samples=32)
+    with pytest.raises(ValueError, match=r"rhythm_network\(samples=31\): the window needs at least 32 samples"):
+        rhythm_network(samples=31)

@@ -36,7 +36,9 @@ from course_lib.datasets.heartbeats import (
     cut_beats,
     filtered,
     find_mitdb,
+    from_median_beat,
     read_record,
+    rhythm,
 )
 from course_lib.datasets.heartbeats import load_heartbeats as load
 
@@ -729,3 +731,48 @@ def test_classes_are_those_of_the_aami() -> None:
     symbols = "NLRejAaJSVEF/fQ"
     record = counted(list(range(100, 100 + len(symbols))), symbols)
     assert record.labels.tolist() == [0] * 5 + [1] * 4 + [2] * 2 + [3] + [4] * 3 and record.labels.dtype == np.int32
+
+
+# Rhythm and median beat
+
+
+def record_with_beats(positions: list[int]) -> Record:
+    return Record("x", "MLII", np.zeros(100_000, np.float32), np.array(positions), np.array(["N"] * len(positions)))
+
+
+def test_rhythm_of_an_even_pulse_is_nought() -> None:
+    np.testing.assert_allclose(rhythm(record_with_beats(list(range(400, 9_000, 300)))), 0, atol=1e-6)
+
+
+def test_rhythm_of_an_early_beat_by_hand() -> None:
+    """Twenty beats 300 apart, then one after 180, a pause of 420, and even again: after de Chazal's intervals."""
+    positions = list(np.cumsum([500] + [300] * 20 + [180, 420] + [300] * 5))
+    found = np.exp(rhythm(record_with_beats(positions)))
+    np.testing.assert_allclose(found[20], [1, 180 / 300, 1, 180 / 300], rtol=1e-6)
+    np.testing.assert_allclose(found[21], [180 / 300, 420 / 300] * 2, rtol=1e-6)
+    np.testing.assert_allclose(found[22], [420 / 300, 1] * 2, rtol=1e-6)
+    np.testing.assert_allclose(found[[0, -1]], 1, rtol=1e-6)  # an interval is missing at each end
+
+
+def test_local_rhythm_knows_the_ten_intervals_before_and_nothing_later() -> None:
+    """A heart that suddenly beats twice as fast: the first fast beat is early, after six the fast pulse is usual."""
+    positions = list(np.cumsum([500] + [400] * 30 + [200] * 12))
+    local, overall = np.exp(rhythm(record_with_beats(positions)))[:, [0, 2]].T
+    np.testing.assert_allclose(local[31], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(local[[35, 36, 37]], [0.5, 200 / 300, 1], rtol=1e-6)
+    np.testing.assert_allclose(overall[31:], 0.5, rtol=1e-6)
+    later = positions[:32] + [position + 77 for position in positions[32:]]
+    np.testing.assert_array_equal(np.exp(rhythm(record_with_beats(later)))[:31, 0], local[:31])
+
+
+def test_rhythm_of_one_beat_says_nothing() -> None:
+    np.testing.assert_array_equal(rhythm(record_with_beats([700])), np.zeros((1, 4)))
+
+
+def test_median_beat_is_each_patients_own() -> None:
+    windows = np.array([[1, 2], [1, 2], [5, 9], [10, 0], [10, 0], [10, 4]], np.float32)[..., None]
+    beats = Beats(windows, np.zeros((6, 4)), np.zeros(6, int), np.array(list("aaabbb")), np.arange(6))
+    rest = from_median_beat(beats)
+    np.testing.assert_array_equal(rest.windows[..., 0], [[0, 0], [0, 0], [4, 7], [0, 0], [0, 0], [0, 4]])
+    np.testing.assert_array_equal(beats.windows, windows)  # a copy, not the original
+    np.testing.assert_array_equal(from_median_beat(beats[:3]).windows, rest.windows[:3])  # others have no say

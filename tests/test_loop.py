@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from course_lib.datasets.digits import read_sample
-from course_lib.datasets.sources import Images, as_images
+from course_lib.datasets.sources import Examples, Images, as_images
 from course_lib.models.lenet import lenet5
 from course_lib.training import loop
 from course_lib.training.loop import Batches, TrainingDiverged, fit
@@ -268,3 +268,16 @@ def test_resumes_after_a_kill_to_the_same_result(tmp_path: Path) -> None:
     assert record.exists()
     resumed = start(str(folder))
     assert json.loads(resumed.communicate(timeout=300)[0].splitlines()[-1]) == expected
+
+
+def test_examples_may_have_several_inputs_by_name() -> None:
+    """One input holds what the label says; the rows must stay together with it through order and batches."""
+
+    labels = np.random.default_rng(0).integers(0, 2, 500).astype("int32")
+    noise = np.random.default_rng(1).normal(size=(500, 3)).astype("float32")
+    data = Examples({"noise": noise, "sign": 4.0 * labels[:, None].astype("float32") - 2}, labels)
+    entries = [keras.Input((3,), name="noise"), keras.Input((1,), name="sign")]
+    model = keras.Model(entries, keras.layers.Dense(2)(keras.layers.Concatenate()(entries)))
+    history = fit(model, data, epochs=5, learning_rate=0.1, validation=data.take(0, 77))
+    assert history.last("accuracy") == history.last("val_accuracy") == 1
+    np.testing.assert_array_equal(data[labels == 1].inputs["sign"], 2)

@@ -168,3 +168,30 @@ def test_kernels_are_drawn_each_at_its_own_scale_with_grey_for_zero() -> None:
     assert [axes.get_title() for axes in figure.axes[:2]] == ["0", "1"]
     np.testing.assert_allclose([picture[0, 0] for picture in drawn], [[1] * 3, [0] * 3])
     np.testing.assert_allclose([picture[1, 1] for picture in drawn], 0.5)
+
+
+def test_ecg_is_drawn_at_the_size_of_paper() -> None:
+    """Cardiology's paper: 25 mm a second and 10 mm a millivolt, small squares of 1 mm."""
+    strips = [np.sin(np.arange(720) / 30), np.zeros(720)]
+    figure = plots.ecg_paper(strips, ["one", "two"], rate=360, marks=[[(0.5, "V")], []])
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    (left, bottom), (right, top) = axes.transData.transform([(0, 0), (1, 1)]) / figure.dpi * 25.4
+    assert right - left == pytest.approx(25, rel=0.15) and top - bottom == pytest.approx((right - left) / 2.5, rel=0.01)
+    for axis, small in ((axes.xaxis, 0.04), (axes.yaxis, 0.1)):
+        lines = np.unique(np.round([*axis.get_majorticklocs(), *axis.get_minorticklocs()], 6))
+        assert np.diff(lines) == pytest.approx(small)
+    assert [text.get_text() for text in axes.texts] == ["V"] and axes.get_ylabel() == "mV"
+
+
+def test_ecg_weights_colour_the_trace() -> None:
+    weights = np.linspace(0, 1, 50)
+    figure = plots.ecg_paper([np.ones(50)], ["one"], rate=100, weights=[weights])
+    (lines,) = figure.axes[0].collections
+    np.testing.assert_array_equal(lines.get_array(), weights[1:])
+    assert lines.get_clim() == (0, 1)
+
+
+def test_ecg_needs_a_title_for_each_strip() -> None:
+    with pytest.raises(ValueError, match="2 strips need as many titles, not 1"):
+        plots.ecg_paper([np.ones(9), np.ones(9)], ["one"], rate=100)

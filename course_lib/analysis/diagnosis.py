@@ -42,10 +42,10 @@ def _share(counts: NDArray, axis: int) -> NDArray[np.float64]:
 
 
 def f1(counts: ArrayLike) -> NDArray[np.float64]:
-    """Return the harmonic mean of sensitivity and predictive value, (classes,); 0 where nothing was found."""
+    """Return the harmonic mean of sensitivity and predictive value, (classes,); NaN for no beat and no alarm."""
     table = np.asarray(counts)
     total = table.sum(axis=0) + table.sum(axis=1)
-    return np.divide(2 * table.diagonal(), total, out=np.zeros(len(total)), where=total > 0)
+    return np.divide(2 * table.diagonal(), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def patient_interval(

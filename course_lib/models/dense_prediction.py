@@ -124,14 +124,14 @@ def dilated(
     input_shape: tuple[int, int, int],
     *,
     width: int = 40,
-    dilations: Sequence[int] = (1, 2, 4, 8, 8, 4, 2, 1),
+    dilations: Sequence[int] = (1, 1, 2, 2, 4, 4, 8, 8),
     poolings: Sequence[int] = (0,),
 ) -> keras.Model:
     """Dilated convolutions, nearly at full size: (n, h, w, 3) in [0, 1], any h and w → scores (n, h, w, classes).
 
     A convolution of 16 maps, then one of ``width`` maps for each of ``dilations``, all 3 × 3, then the scores. Pooling
-    halves the maps before those numbered in ``poolings``; interpolation makes up for it. Dilations grow, then shrink,
-    so that neighbours meet again (Hamaguchi et al., WACV 2018). Raises ValueError for an open size.
+    halves the maps before those numbered in ``poolings``; interpolation makes up for it. By default three poolings of
+    :func:`strided` are taken out, as by Yu and Koltun, ICLR 2016. Raises ValueError for an open size.
     """
     image, maps = _begin(input_shape, 16)
     for index, dilation in enumerate(dilations):

@@ -94,7 +94,7 @@ plots.show(
         rate=SAMPLING_RATE,
         marks=[marks for _, marks in strips],
     ),
-    caption="Six seconds from four places. N normal; A, a early, from the atria; V from the ventricles; F both.",
+    caption="Six seconds from four places. N normal; A early, from the atria; V from the ventricles; F both.",
     alt="Four strips of ECG on pink graph paper, one below the other, with a letter above each spike: N over most, and "
     "somewhere in the second, third and fourth strip an A, a V and an F.",
 )
@@ -164,7 +164,8 @@ plots.show(
 
 # %% [markdown]
 # A network wants windows of one length. The annotations say where each beat's spike is. So cut from half a second
-# before to 0.7 seconds after: from before P to the end of T, with some room. The plain way is a loop over beats:
+# before to 0.7 seconds after: from before P to the end of T, with some room. Positions count samples of the original, at
+# 360 a second; the filtered signal has 120, so they are divided by 3. The plain way is a loop over beats:
 
 # %%
 before, after, rate = 0.5, 0.7, 120
@@ -236,16 +237,16 @@ expect("parameters of LeNet-5 in one dimension, five classes", long.count_params
 
 # %% [markdown]
 # How much does it see? As in chapter 03: a kernel of 5 sees 5 samples; the pool adds 1; the next kernel adds 4 steps of
-# 2; the pool adds 2; five places of the last map add 4 steps of 4. That is 5 + 1 + 8 + 2 + 16 = 32, the side of
-# LeNet-5's images.
+# 2; the pool adds 2. C5, a dense layer here, reads the last map as a kernel of 5 would: its five places add 4 steps of
+# 4. That is 5 + 1 + 8 + 2 + 16 = 32, the side of LeNet-5's images.
 
 # %%
 expect("samples that LeNet-5 in one dimension sees", field_of(2), exactly=32)
 print(f"{field_of(2)} samples at {rate} samples a second are {field_of(2) / rate:.2f} s")
 
 # %% [markdown]
-# About a quarter of a second: a third of a heartbeat. Section 6 asks whether that is enough. Until then, the dense
-# layer reads the last maps of a longer window, so it sees all of 0.8 s.
+# About a quarter of a second: a third of a heartbeat. Section 6 asks whether that is enough. Until then we give the
+# network a longer window, 0.8 s. Its last map then has more than five places, and C5 reads them all.
 #
 #
 # ## 4. More than one number
@@ -272,7 +273,9 @@ print("sensitivity", table.diagonal() / table.sum(axis=1), "+P", table.diagonal(
 assert (sensitivity(table) == table.diagonal() / table.sum(axis=1)).all()
 
 # %% [markdown]
-# Where one number is needed, take the harmonic mean of the two, **F1**. It is high only where both are.
+# Where one number is needed, take the harmonic mean of the two, **F1**. It is high only where both are: in the little
+# table 2 · 90 / (100 + 95) = 0.92 and 2 · 15 / (20 + 25) = 0.67. Where a class has no beats or no alarms, there is
+# nothing to divide by. Then the score is `nan`, not a number.
 
 
 # %%
@@ -343,7 +346,10 @@ expect("patients never seen: accuracy", by_split["patients never seen"], full=(0
 
 # %%
 def nearest(learned, asked):
-    """Return for each window of `asked` the index of the most similar window of `learned`."""
+    """Return for each window of `asked` the index of the most similar window of `learned`.
+
+    The squared distance is a² − 2ab + b². The last term, of the window asked, is the same for all, and left out.
+    """
     old, new = learned.windows[..., 0], asked.windows[..., 0]
     return ((old**2).sum(axis=1) - 2 * new @ old.T).argmin(axis=1)
 
@@ -369,7 +375,7 @@ for name, split in (("random split of beats", bag), ("patients never seen", peop
 # number is about memory.
 #
 # For the claims we count as the AAMI does, since de Chazal's numbers do: a fusion or unknown beat that is taken for V,
-# or an unknown one that is taken for S, is no false alarm.
+# or an unknown one that is taken for S, is no false alarm. The table that comes out is good for the scores of S and V.
 
 
 # %%
@@ -494,10 +500,15 @@ plots.show(
 # is left is how each beat differs. That needs no label, only the patient's own record. It uses the whole of it, the end
 # too. So this is a program that reads a finished recording, not one that watches live.
 #
-# Second, the **rhythm**. A number says it better than a picture: the interval before the beat over the median of the
-# ten intervals that came earlier, and the same for the interval after, which is known one beat late. Then each of the
-# two over the median of the whole record, since in a long run of early beats the last ten are no guide. Logarithms make
-# half and double equally far from even.
+# Second, the **rhythm**. A number says it better than a picture. There are four:
+#
+# | | over the median of the last ten intervals | over the median of the whole record |
+# | --- | --- | --- |
+# | the interval before the beat | how early it comes now | how early it comes for this heart |
+# | the interval after it | how long the heart then waits | the same, for this heart |
+#
+# The second column helps in a long run of early beats, where the last ten are no guide. The interval after is known one
+# beat late, and the whole record only at its end. Logarithms make half and double equally far from even.
 
 # %%
 from course_lib.datasets.heartbeats import from_median_beat, rhythm
@@ -711,10 +722,10 @@ def detected(record):
     Each place has the symbol of the annotated beat within 150 ms; a place without one gets Q, and is no beat.
     """
     places = np.unique(xqrs_detect(record.signal.astype(float), int(record.rate), verbose=False))
-    nearest = np.abs(places[:, None] - record.positions[None, :]).argmin(axis=1)
-    close = np.abs(places - record.positions[nearest]) <= 0.15 * record.rate
-    symbols = np.where(close, record.symbols[nearest], "Q")
-    return replace(record, positions=places, symbols=symbols), len(np.unique(nearest[close])), int((~close).sum())
+    closest = np.abs(places[:, None] - record.positions[None, :]).argmin(axis=1)
+    close = np.abs(places - record.positions[closest]) <= 0.15 * record.rate
+    symbols = np.where(close, record.symbols[closest], "Q")
+    return replace(record, positions=places, symbols=symbols), len(np.unique(closest[close])), int((~close).sum())
 
 
 listened = patients.test[-course.size(quick=2, full=22) :]
