@@ -164,8 +164,8 @@ plots.show(
 
 # %% [markdown]
 # A network wants windows of one length. The annotations say where each beat's spike is. So cut from half a second
-# before to 0.7 seconds after: from before P to the end of T, with some room. Positions count samples of the original, at
-# 360 a second; the filtered signal has 120, so they are divided by 3. The plain way is a loop over beats:
+# before to 0.7 seconds after: from before P to the end of T, with some room. Positions count samples of the original,
+# at 360 a second; the filtered signal has 120, so they are divided by 3. The plain way is a loop over beats:
 
 # %%
 before, after, rate = 0.5, 0.7, 120
@@ -443,7 +443,8 @@ figure = plots.curves(
     ylabel="on patients never seen (%)",
 )
 figure.axes[0].axvspan(0, heartbeat, color="0.9", zorder=0)
-figure.axes[0].text(heartbeat / 2, 2, "one heartbeat", ha="center")
+above = figure.axes[0].get_xaxis_transform()
+figure.axes[0].text(heartbeat / 2, 0.97, "one heartbeat", ha="center", va="top", transform=above)
 plots.show(
     figure,
     caption="What LeNet tells of new patients' beats, against how much time it sees. Grey: the median heartbeat.",
