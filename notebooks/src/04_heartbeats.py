@@ -333,8 +333,8 @@ for name, counts in plain_counts.items():
 same_people = bag["asked"].of(record.name for record in patients.test)
 report("random split, test people only", counted(plain["random split of beats"], same_people))
 by_split = {name: counts.trace() / counts.sum() for name, counts in plain_counts.items()}
-expect("random split: accuracy", by_split["random split of beats"], full=(0.98, 1), quick=(0.8, 1))
-expect("patients never seen: accuracy", by_split["patients never seen"], full=(0.5, 1), quick=(0.5, 1))
+expect("random split: accuracy", by_split["random split of beats"], full=(0.985, 0.99), quick=(0.8, 1))
+expect("patients never seen: accuracy", by_split["patients never seen"], full=(0.78, 0.88), quick=(0.5, 1))
 
 # %% [markdown]
 # The same network, and a different world. The third row asks the first network about people of the test half only, so
@@ -355,6 +355,7 @@ def nearest(learned, asked):
 
 
 generator, remembered = np.random.default_rng(course.seed), {}
+bands = {"random split of beats": (0.975, 0.995), "patients never seen": (0.83, 0.885)}
 for name, split in (("random split of beats", bag), ("patients never seen", people)):
     learned, asked = (
         split[part][generator.permutation(len(split[part]))[:count]]
@@ -367,7 +368,7 @@ for name, split in (("random split of beats", bag), ("patients never seen", peop
     remembered[name] = float((learned.labels[found] == asked.labels).mean())
     own = float((learned.patients[found] == asked.patients).mean())
     print(f"{name}: the most similar beat is of the same patient for {own:.1%}")
-    expect(f"memory alone, {name}: accuracy", remembered[name], full=(0.5, 1), quick=(0.5, 1))
+    expect(f"memory alone, {name}: accuracy", remembered[name], full=bands[name], quick=(0.5, 1))
 
 # %% [markdown]
 # A program that only remembers passes the random test. It fails the other, where it does worse than "always N". So the
@@ -429,7 +430,7 @@ for pool, counts in seen.items():
 mean_found = {pool: float(100 * np.nanmean(sensitivity(counts)[:3])) for pool, counts in seen.items()}
 for pool in (2, 4, 7):
     expect(f"mean sensitivity over N, S and V (%), field of {field_of(pool) / rate:.2f} s", mean_found[pool],
-           full=(30, 90), quick=(20, 100))  # fmt: skip
+           full=(54, 62), quick=(20, 100))  # fmt: skip
 
 # %%
 figure = plots.curves(
@@ -572,11 +573,11 @@ final = counted(monitor, own_test)
 print(f"{'':<28}{'acc.':>5}   sensitivity / +P (%)")
 report("plain LeNet", plain_counts["patients never seen"])
 report("own median beat and rhythm", final)
-expect("accuracy on new patients", final.trace() / final.sum(), full=(0.8, 1), quick=(0.5, 1))
-expect("ventricular beats: sensitivity", sensitivity(final)[2], full=(0.5, 1), quick=(0.2, 1))
-expect("ventricular beats: +P", np.nan_to_num(predictive_value(final)[2]), full=(0.5, 1), quick=(0.2, 1))
-expect("supraventricular beats: sensitivity", sensitivity(final)[1], full=(0, 1), quick=(0, 1))
-expect("supraventricular beats: +P", np.nan_to_num(predictive_value(final)[1]), full=(0, 1), quick=(0, 1))
+expect("accuracy on new patients", final.trace() / final.sum(), full=(0.94, 0.955), quick=(0.5, 1))
+expect("ventricular beats: sensitivity", sensitivity(final)[2], full=(0.93, 0.97), quick=(0.2, 1))
+expect("ventricular beats: +P", np.nan_to_num(predictive_value(final)[2]), full=(0.92, 0.96), quick=(0.2, 1))
+expect("supraventricular beats: sensitivity", sensitivity(final)[1], full=(0.03, 0.13), quick=(0, 1))
+expect("supraventricular beats: +P", np.nan_to_num(predictive_value(final)[1]), full=(0.2, 0.45), quick=(0, 1))
 
 # %% [markdown]
 # De Chazal's linear discriminant read features of two leads that experts had designed. It was right on 85.9 % of the
@@ -585,7 +586,7 @@ expect("supraventricular beats: +P", np.nan_to_num(predictive_value(final)[1]), 
 
 # %%
 strict, lenient = predictive_value(final), np.nan_to_num(predictive_value(as_aami(final)))
-expect("ventricular beats: +P as the AAMI counts", lenient[2], full=(0.5, 1), quick=(0, 1))
+expect("ventricular beats: +P as the AAMI counts", lenient[2], full=(0.95, 0.985), quick=(0.2, 1))
 plots.show(
     plots.confusion_matrix(own_test.labels, answers(monitor, own_test), names, unit="beats"),
     caption="What the network with median beat and rhythm answered, for beats of new patients.",
@@ -616,10 +617,11 @@ by_piece = {name: counted(trained(learned), asked) for name, (learned, asked) in
 
 # %%
 by_piece["both"] = final
+bands = {"neither": (0.68, 0.92), "own median beat": (0.92, 0.95), "rhythm": (0.72, 0.94), "both": (0.93, 0.955)}
 print(f"{'the network knows':<28}{'acc.':>5}   sensitivity / +P (%)")
 for name, counts in by_piece.items():
     report(name, counts)
-    expect(f"F1 of ventricular beats, {name}", f1(counts)[2], full=(0, 1), quick=(0, 1))
+    expect(f"F1 of ventricular beats, {name}", f1(counts)[2], full=bands[name], quick=(0.1, 1))
 
 # %% [markdown]
 # ### Patient by patient
@@ -645,7 +647,7 @@ print(f"{'':<28}{'acc.':>5}   sensitivity / +P (%)")
 report("all patients", final)
 report("all but 232", counted(monitor, others))
 expect("supraventricular beats, all but 232: sensitivity", sensitivity(counted(monitor, others))[1],
-       full=(0, 1), quick=(0, 1))  # fmt: skip
+       full=(0.15, 0.45), quick=(0, 1))  # fmt: skip
 
 # %% [markdown]
 # How sure can we be of the total, then? Draw 22 people with replacement, again and again, and see how the number moves.
@@ -734,7 +736,7 @@ heard = [detected(record) for record in tqdm(listened, unit=" records", leave=Fa
 annotated = sum(len(record.positions) for record in listened)
 found, imagined = sum(each[1] for each in heard), sum(each[2] for each in heard)
 print(f"{annotated:,} beats annotated, {found:,} found, {imagined:,} detections without a beat")
-expect("share of the annotated beats that the detector finds", found / annotated, full=(0.9, 1), quick=(0.8, 1))
+expect("share of the annotated beats that the detector finds", found / annotated, full=(0.995, 0.998), quick=(0.8, 1))
 
 # %% [markdown]
 # A beat that the detector misses is missed, whatever the network would have said. So divide by all annotated beats. And
@@ -750,7 +752,7 @@ for index, kind in enumerate(names[:3]):
     print(f"{kind}: of {every[index]:,} beats, found and named {shares[0]:.1f} % at the cardiologists' places, "
           f"{shares[1]:.1f} % at the detector's")  # fmt: skip
 both_right = by_detector[:4, :4].trace() / annotated
-expect("beats that detector and network get right", both_right, full=(0.8, 1), quick=(0.3, 1))
+expect("beats that detector and network get right", both_right, full=(0.935, 0.955), quick=(0.3, 1))
 
 # %% [markdown]
 # On MIT-BIH the detector loses little. On the noisier or stranger patients of the sample it loses whole classes: in one
@@ -804,10 +806,11 @@ ventricular = ventricular[
     np.concatenate([np.flatnonzero(ventricular.patients == p)[:30] for p in np.unique(ventricular.patients)])
 ]
 print(f"the 0.2 s around the spike are {inside.mean():.0%} of the window")
-for name, network in (("trained", monitor), ("untrained", rhythm_network(samples=own_test.windows.shape[1]))):
+untrained = rhythm_network(samples=own_test.windows.shape[1])
+for name, network, band in (("trained", monitor, (0.2, 0.4)), ("untrained", untrained, (0.1, 0.3))):
     squared = saliency(network, ventricular, names.index("V")) ** 2
     share = (squared[:, inside].sum(axis=1) / np.maximum(squared.sum(axis=1), 1e-12)).mean()
-    expect(f"share of V's squared gradient near the spike, {name}", share, full=(0, 1), quick=(0, 1))
+    expect(f"share of V's squared gradient near the spike, {name}", share, full=band, quick=(0, 1))
 
 # %% [markdown]
 # ## 11. What we measured
@@ -842,7 +845,29 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=4))
 
 # %% [markdown]
-# (to be written from the records)
+# **An image network does read ECG once its kernels are rows, of people it knows.** LeNet-5 with kernels of 5 instead of
+# 5 × 5 is right on 98.8 % of the beats. But that number is from the random split, which a program that only remembers
+# passes too.
+#
+# **On new people it is no doctor.** Of the alarms for ventricular beats most are wrong, and the F1 score lies nearly
+# thirty points below that of features which experts designed twenty years ago. What lifts it past them is not a larger
+# network. It is two things that a doctor would ask for: what is normal for this heart, and the rhythm. With both, it
+# finds about 95 % of the ventricular beats, and 94 % of its alarms are right.
+#
+# **The field should span a heartbeat: partly.** From a third of a beat to a whole one, new patients' beats are told
+# apart a little better, by one point of mean sensitivity, and the random luck of training is nearly as large. The curve
+# has no knee at one heartbeat. The best F1 for ventricular beats comes from fields of a tenth of a second, which see
+# the spike alone, and from fields of several beats. The claim is sound where training and test share their people: look
+# at the training accuracy that `fit` prints beside each field.
+#
+# **Longer fields do not learn the rhythm here.** With three beats in view, supraventricular beats are told apart no
+# better than with one, rather worse. The gap before an early beat is there to be seen, but larger pools blur, and 22
+# patients are few to learn it from. Four numbers did more than two seconds of signal.
+#
+# **What is left open.** The supraventricular beats of new people: less than a tenth are found, about three tenths
+# without record 232, against 76 % for de Chazal. The median beat and the record's own rhythm, which help so much with
+# ventricular beats, are the wrong reference for a heart that is mostly out of order. Repeating rare beats was tried,
+# and did not mend it.
 #
 # ## 13. Exercises
 #
