@@ -32,8 +32,7 @@ def fully_convolutional(
     image each place has the scores of one window, which sees its surroundings where a single one has padding.
     ``input_shape`` is of open size by default. Raises ValueError for a model that is no such chain.
     """
-    chain: list[Any] = []
-    window: tuple[int, ...] | None = None  # of the next dense layer; None before Flatten
+    chain, window = [], None  # the window of the next dense layer; None before Flatten
     for layer in _layers(classifier):
         if isinstance(layer, layers.Flatten):
             window = layer.input.shape[1:3]
@@ -64,8 +63,7 @@ def trade_stride_for_dilation(model: keras.Sequential, output_stride: int = 1) -
     """
     if output_stride < 1:
         raise ValueError(f"trade_stride_for_dilation(output_stride={output_stride}): it must be 1 or more.")
-    chain: list[Any] = []
-    kept, lost = 1, [1, 1]
+    chain, kept, lost = [], 1, [1, 1]
     for layer in _layers(model):
         if isinstance(layer, layers.ZeroPadding2D):
             padding = [[side * hole for side in sides] for sides, hole in zip(layer.padding, lost, strict=True)]
@@ -141,9 +139,11 @@ def dilated(
     return keras.Model(image, _enlarged(maps, 2 ** len(poolings), like=image))
 
 
-def strided(classes: int, input_shape: tuple[int, int, int], *, width: int = 40) -> keras.Model:
-    """The convolutions of :func:`dilated`, with three more poolings in place of dilation, so 16 × 16 pixels a place."""
-    return dilated(classes, input_shape, width=width, dilations=[1] * 8, poolings=(0, 2, 4, 6))
+def strided(
+    classes: int, input_shape: tuple[int, int, int], *, width: int = 40, poolings: Sequence[int] = (0, 2, 4, 6)
+) -> keras.Model:
+    """The convolutions of :func:`dilated` with poolings in place of dilation; four make a place of 16 × 16 pixels."""
+    return dilated(classes, input_shape, width=width, dilations=[1] * 8, poolings=poolings)
 
 
 def encoder_decoder(
@@ -151,8 +151,8 @@ def encoder_decoder(
 ) -> keras.Model:
     """An encoder as in :func:`strided` and a decoder with a skip at each size: (n, h, w, 3) → (n, h, w, classes).
 
-    ``widths`` are the maps at each size, from full size down. After Ronneberger, Fischer and Brox, U-Net, MICCAI 2015,
-    with fewer convolutions and with padding. Raises ValueError for an open size.
+    ``widths`` are the maps at each size, from full size down. After Ronneberger, Fischer and Brox, MICCAI 2015, with
+    fewer convolutions and with padding. Raises ValueError for an open size.
     """
     (image, maps), skips = _begin(input_shape, widths[0]), []
     for width in widths[1:]:

@@ -813,6 +813,10 @@ for name, network, band in (("trained", monitor, (0.2, 0.4)), ("untrained", untr
     expect(f"share of V's squared gradient near the spike, {name}", share, full=band, quick=(0, 1))
 
 # %% [markdown]
+# The trained network looks at the spike more than an even spread would, and T and P have the rest. But the untrained
+# one comes close to it. So the picture proves less than it seems to: a part of what it shows is the shape of the
+# network, and not what was learned.
+#
 # ## 11. What we measured
 #
 # Means and standard deviations over three seeds, from the recorded runs in the full profile. Training: 22 records of
