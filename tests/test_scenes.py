@@ -58,7 +58,7 @@ def test_mirror_is_read_whole(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert data.classes[data.train.labels[0, 20, 120]] == "Sky" and data.void == 11
     assert data.source == "camvid from the local mirror (COURSE_DATA_DIR), resized to 240 × 180, images as JPEG"
     assert str(data) == f"{data.source}: 367 training, 101 validation, 233 test images"
-    assert CAMVID.report() == f"whole ({data.source}): 367 training, 101 validation, 233 test images"
+    assert CAMVID.report() == f"{data.source}: 367 training, 101 validation, 233 test"
 
 
 @pytest.mark.real_data

@@ -454,10 +454,10 @@ plots.show(
 )
 
 # %% [markdown]
-# On people whom it knows, the network gets better up to about one heartbeat and then stays: see the accuracies that
-# `fit` printed above. On new people there is no such knee. Fields of a tenth of a second, which see the spike alone,
-# and of several beats tell ventricular beats best, and in between lies a valley. A network that sees most of one beat
-# seems to learn the look of its 22 people.
+# On the beats that it learns from, the network gets better up to about one heartbeat and then stays: see the accuracies
+# that `fit` printed above. On new people there is no such knee. Fields of a tenth of a second, which see the spike
+# alone, and of several beats tell ventricular beats best, and in between lies a valley. A network that sees most of one
+# beat seems to learn the look of its 22 people.
 
 # %%
 claim("field-spans-a-heartbeat", mean_found[4] - mean_found[2])
@@ -871,8 +871,8 @@ Markdown(course_lib.claims_table(chapter=4))
 # **The field should span a heartbeat: partly.** From a third of a beat to a whole one, new patients' beats are told
 # apart a little better, by one point of mean sensitivity, and the random luck of training is nearly as large. The curve
 # has no knee at one heartbeat. The best F1 for ventricular beats comes from fields of a tenth of a second, which see
-# the spike alone, and from fields of several beats. The claim is sound where training and test share their people: look
-# at the training accuracy that `fit` prints beside each field.
+# the spike alone, and from fields of several beats. On the training beats themselves accuracy rises up to one
+# heartbeat and no further; so the claim may be sound for people whom the network knows.
 #
 # **Longer fields do not learn the rhythm here.** With three beats in view, supraventricular beats are told apart no
 # better than with one, rather worse. The gap before an early beat is there to be seen, but larger pools blur, and 22
