@@ -25,7 +25,7 @@
 # | Before you start | chapters 02 and 03 |
 # | Data | CamVid; without it, drawn road scenes (numbers then differ). Section 9 draws scenes in any case |
 # | Running time, two cores | quick profile under a minute, full profile about 9 minutes |
-# | Sheet | `exercises/05_dilation.ipynb` |
+# | Sheet | `exercises/05_dilation.ipynb`, five questions |
 # | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 
 # %%
@@ -46,17 +46,20 @@ from course_lib.datasets.scenes import draw_scenes, load_scenes
 
 scenes = load_scenes()
 
+
 # %% [markdown]
 # ## 1. From one label to one for each pixel
 #
 # A classifier says: there is a car in this picture. To drive, one must know which pixels are the car. The task of
 # giving each pixel a label is called **semantic segmentation**, or dense prediction.
 #
-# CamVid has pictures from a car in Cambridge, with 11 classes. Some pixels belong to none of them. They are called
-# **void**, and they must count neither in the loss nor in the score.
+# CamVid has pictures from a car in Cambridge (Brostow and others, 2009). We use the version of the SegNet tutorial,
+# with 480 × 360 pixels and 11 classes (Badrinarayanan and others, 2017), which is released under CC BY-NC 4.0: not for
+# commercial use. Some pixels belong to none of the 11. They are called **void**, and they must count neither in the
+# loss nor in the score.
 #
-# Our copy of CamVid is altered: resized from 480 × 360 to 240 × 180 pixels, and stored as JPEG. Here we halve it once
-# more, so that training takes minutes. So the numbers below compare networks with each other, and not with articles.
+# We altered it: resized to 240 × 180 pixels, and our copy is stored as JPEG. Here we halve it once more, so that
+# training takes minutes. So the numbers below compare networks with each other, and not with articles.
 
 
 # %%
@@ -97,19 +100,19 @@ def draw_rows(columns):
 
 plots.show(
     draw_rows({"picture": test.images, "labels": test.labels}),
-    caption="Three test pictures and their labels.",
+    caption="Three test pictures and their labels. CamVid, CC BY-NC 4.0, altered; without it, drawn scenes.",
     alt="Three street pictures, and beside each the same street in flat colours, one for each class; black is void.",
 )
 
 # %% [markdown]
 # ## 2. Dilation by hand
 #
-# What does one pixel need to know? Grey next to grey may be road or pavement. To tell, look further. Chapter 03 has two
-# ways to see further. Larger kernels cost weights. Strides cost places: after four of them, one place stands for
-# 16 × 16 pixels.
+# What does one pixel need to know? Grey next to grey may be road or pavement. To tell, look further. Chapter 03 has
+# three ways to see further. Larger kernels cost weights. More layers cost weights too, and each 3 × 3 adds only two
+# places. Strides cost resolution: after four of them, one place stands for 16 × 16 pixels.
 #
-# There is a third way: keep the kernel, and let it skip pixels. With a **dilation** of d, a kernel of k values looks at
-# every d-th pixel. It spans (k − 1) · d + 1 pixels and still has k weights.
+# There is a fourth way: keep the kernel, and let it skip pixels. With a **dilation** of d, a kernel of k values looks
+# at every d-th pixel. It spans (k − 1) · d + 1 pixels and still has k weights.
 #
 # By hand, in one dimension, with the kernel (1, −2, 1) and d = 2: the first answer is x₀ − 2 · x₂ + x₄.
 
@@ -130,7 +133,7 @@ for dilation in (1, 2, 3):
 
 # %% [markdown]
 # The row holds squares, and their second difference is 2 over steps of one, 8 over steps of two, 18 over steps of
-# three. The kernel has found the same curve at three scales, with the same three weights.
+# three. Divided by d² each gives 2: the same bend, seen at three scales with the same three weights.
 #
 # In two dimensions the same holds for rows and columns. Keras has it as `dilation_rate`.
 
@@ -147,11 +150,12 @@ print("Keras and the sum by hand agree on a map of", by_hand.shape)
 # %% [markdown]
 # ### How far does a stack see?
 #
-# The rule of chapter 03 needs one more factor: field ← field + (k − 1) · dilation · effective stride.
+# The rule of chapter 03 needs one more factor: field ← field + (k − 1) · dilation · effective stride. The effective
+# stride is the product of all strides before this layer; here it is 1.
 #
 # Four layers of 3 × 3 without dilation see 1 + 2 + 2 + 2 + 2 = 9 pixels. With dilations 1, 2, 4, 8 they see
-# 1 + 2 + 4 + 8 + 16 = 31. Each further layer adds 2 pixels in the first case. In the second it doubles the field (Yu
-# and Koltun, 2016).
+# 1 + 2 + 4 + 8 + 16 = 31. Each further layer adds 2 pixels in the first case. In the second it
+# about doubles the field: 3, 7, 15, 31 (Yu and Koltun, 2016).
 
 # %% tags=["nbval-check-output"]
 from course_lib.analysis.cost import layer_costs
@@ -225,8 +229,9 @@ assert receptive_field(coarse).size == receptive_field(fine).size
 claim("dilation-costs-nothing", macs(fine) / macs(coarse))
 
 # %% [markdown]
-# Field and weights are the same. The answers of the strided network are still there, among about 64 times as many. But
-# each layer now works at every pixel, and nearly all of the network's work was behind a stride.
+# Field and weights are the same. The answers of the strided network are still there, among about 60 times as many. But
+# each layer now works at every pixel: the first two at 4 times as many places as before, the next two at about 16
+# times, the last two at about 60. The first two did most of the work, so together it is about ten times.
 #
 # So it depends on what you compare with. A dilated layer costs what the same layer costs without dilation, as in
 # section 2. In place of a stride it costs as much more as there are more places.
@@ -235,11 +240,13 @@ claim("dilation-costs-nothing", macs(fine) / macs(coarse))
 # ## 4. Holes in the field
 #
 # Put three layers with dilation 2 on top of each other. The field is 1 + 3 · 4 = 13 pixels. But each layer steps by an
-# even number, so a place sees only pixels at even distances. Its neighbour sees only the others: the two know nothing
-# of each other. In the result this shows as a grid, so the effect is called **gridding** (Wang and others, 2018).
+# even number, so a place sees only pixels at even distances, down and across. Its neighbour to the right sees only
+# columns in between. The picture falls into 2 · 2 = 4 grids that know nothing of each other. In the result this shows
+# as a grid, so the effect is called **gridding** (Wang and others, 2018).
 #
-# To see the holes, count for each pixel the paths that lead from it to the place. One layer of three is a row 1, 1, 1;
-# two layers are the convolution of their rows. In two dimensions the count is the product of rows and columns.
+# To see the holes, count for each pixel the paths that lead from it to the place. A layer with dilation 1 is the row
+# 1, 1, 1; with dilation 2 it is 1, 0, 1, 0, 1. Two layers are the convolution of their rows: here 1, 1, 2, 1, 2, 1, 1,
+# nine paths, and no zero means no hole. In two dimensions the count is the product of rows and columns.
 
 
 # %%
@@ -294,12 +301,15 @@ for dilations, exact in (((2, 2, 2), 49 / 169), ((1, 2, 3), 1), ((1, 2, 5), 1), 
 
 # %% [markdown]
 # With 1 and 2, a place sees 7 pixels in a row. The third layer puts three such rows side by side. If they are 5 apart
-# they overlap, and up to 7 apart they leave no hole. At 9 they do.
+# they overlap, and up to 7 apart they leave no hole. At 9, two pixels between one row and the next are seen by none.
+# (The dilations 1, 2, 5 and 1, 2, 9 are examples of Wang and others.)
 #
-# So: begin small, and let the next dilation be at most the field so far.
+# So sort the dilations from small to large; then each must be at most the field so far. For this count the order does
+# not matter: convolving rows in another order gives the same row. It matters for neighbours, as we shall see.
 #
-# A stack that trades its strides begins small by itself. A network with three strides of 2, two layers before and
-# after each, gets the dilations 1, 1, 2, 2, 4, 4, 8, 8.
+# A stack that trades its strides leaves no hole by itself. Eight layers, with stride 2 in the second, fourth and sixth,
+# get the dilations 1, 1, 2, 2, 4, 4, 8, 8: a layer that loses its own stride dilates only what follows.
+
 
 # %% tags=["nbval-check-output"]
 TRADED = (1, 1, 2, 2, 4, 4, 8, 8)
@@ -309,8 +319,9 @@ expect("share of it that is seen", (paths(TRADED) > 0).mean(), exactly=1)
 # %% [markdown]
 # One more trouble is left. The last layers have dilation 8, so neighbouring places look at different places of the map
 # before them. A known remedy is to let the dilations shrink again: 1, 2, 4, 8, 8, 4, 2, 1 (Hamaguchi and others, 2018).
-# We tried it for the network of section 7. On the validation images it lost three points of mean IoU and more at the
-# borders. It also dilates the early layers more, where the fine detail is. So we keep the plain order.
+# Weights and field stay the same. In one trial on the validation images it lost three points of mean IoU and more at
+# the borders, perhaps because it dilates the early layers more, where the fine detail is. So we keep the plain order.
+
 
 # %% [markdown]
 # ## 5. AlexNet answers for every pixel
@@ -339,8 +350,9 @@ expect("largest difference of their scores", np.abs(one - other[:, 0, 0]).max(),
 
 # %% [markdown]
 # On the whole portrait the same weights give a map. Its places are 8 pixels apart, since the network pools three times
-# by 2. (They are nearly, but not exactly, the scores of 28 × 28 crops: inside the portrait a window sees its
-# surroundings, where a crop has zeros.)
+# by 2. They are not the scores of 28 × 28 crops. One answer has a field of 71 pixels: inside the portrait it sees the
+# surroundings, where a crop has zeros. In a map of 4 × 4 places these zeros reach nearly everywhere, so the scores can
+# differ a good deal.
 #
 # Now trade the strides. The poolings get stride 1, and what follows is dilated by 2, 4 and 8. `fc6` skips too: its
 # 4 × 4 weights span 3 · 8 + 1 = 25 pixels, so 60 − 24 = 36 places are left a side.
@@ -379,7 +391,8 @@ plots.show(
 # So score each class by itself: of the pixels that have the class in truth *or* in the prediction, in how many do both
 # say so? That is the **intersection over union**, IoU. Its mean over the classes weighs a pole as much as the road.
 #
-# By hand: twelve pixels, 0 road, 1 car, one void.
+# By hand: twelve pixels, 0 road, 1 car, one void. Leave the void pixel out: 11 remain, and 10 are right. Road: 9 in
+# both, 10 in either, so 9/10. Car: 1 in both, 2 in either, so 1/2. The mean IoU is 0.7.
 
 # %% tags=["nbval-check-output"]
 truth = np.array([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 2, 0]])  # 2 is void here
@@ -419,6 +432,9 @@ expect("mean IoU without looking, %", blind_iou, full=(10, 35), quick=(5, 50))
 print("classes it never names:", ", ".join(np.array(scenes.classes)[counts.sum(axis=0) == 0]))
 
 # %% [markdown]
+# Without looking it gets well over half of the pixels right, since road, building and sky are nearly always in the same
+# place. Mean IoU gives it far less: each class that it never names counts 0.
+#
 # ### Borders
 #
 # Most pixels lie inside large areas. The IoU of a large class hardly notices whether its border is placed well. So look
@@ -439,10 +455,15 @@ for shift in (0, 1, 2, 3):
     print(f"moved by {shift}: mean IoU {found[0]:.2f}, boundary score {found[1]:.2f}")
 
 # %% [markdown]
+# A shift of one pixel already costs IoU, since the square is small, but no boundary score: that is its tolerance. A
+# shift of two costs both.
+#
 # ### What coarse labels cost
 #
 # Before any training we can ask what lost resolution costs even a *perfect* network. Take the true labels, keep one
-# pixel in each block of s × s, and fill the block with it.
+# pixel in each block of s × s, and fill the block with it. Where the kept pixel is void, the block must still say
+# something; here it says sky. That is wrong around it, so the curves lie somewhat lower than the loss of resolution
+# alone would put them, most of all for large blocks.
 
 # %%
 perfect = {}
@@ -464,24 +485,28 @@ plots.show(
 )
 
 # %% [markdown]
-# The borders suffer most. A network that interpolates its scores can do better than blocks, since it need not jump from
-# block to block. But poles that are thinner than a block are gone.
+# For blocks of 2 the tolerance of one pixel still forgives most borders, and mean IoU falls more, because thin things
+# such as poles lose most of theirs. From 4 on the borders suffer more, and at 16 little is left of them. A network that
+# interpolates its scores can do better than blocks, since it need not jump from block to block. But of a pole that is
+# much thinner than a block little can be kept.
 #
 #
 # ## 7. Three ways to see far and answer finely
 #
-# - **Strided**, then bilinear interpolation: nine convolutions, and pooling after four of them. One place of the last
-#   map stands for 16 × 16 pixels, and its scores are interpolated.
-# - **Dilated**: the same nine convolutions, pooled only once. The other three poolings are taken out, as Yu and Koltun
-#   (2016) do, and the convolutions after them are dilated by 2, 4 and 8. One place stands for 2 × 2 pixels.
-# - **Encoder and decoder**: the strided network, then back up in steps of 2. At each size the decoder is handed the
-#   encoder's maps of that size by a **skip** (U-Net, Ronneberger and others, 2015).
+# - **Strided**, then bilinear interpolation: nine convolutions of 3 × 3, pooling after four of them, and one of 1 × 1
+# for the scores. One place of the last map stands for 16 × 16 pixels, and its scores are interpolated. - **Dilated**:
+# the same convolutions, pooled only once. The other three poolings are taken out, as Yu and Koltun (2016) do with the
+# last two of theirs, and the convolutions after them are dilated by 2, 4 and 8. One place stands for 2 × 2 pixels. -
+# **Encoder and decoder**: an encoder that pools four times like the strided network, with fewer maps in most layers so
+# that the parameters stay equal, then back up in steps of 2. At each size the decoder is handed the encoder's maps of
+# that size by a **skip** (U-Net, Ronneberger and others, 2015).
 #
 # A stride of 16 is what a classifier would have. Is it fair to take it for every pixel? On the validation images we
 # tried 16, 8 and 4, by leaving out poolings. The best was 4. So there are two strided networks, and the claims are
 # measured against the better one.
 #
-# All have the same number of parameters, within one percent.
+# All have the same number of parameters, within one percent. Activations are the outputs of all layers for one picture,
+# in float32. Training keeps most of them, for each picture of a batch.
 
 # %%
 from course_lib.models.dense_prediction import dilated, encoder_decoder, strided
@@ -501,7 +526,11 @@ for name, build in BUILD.items():
     print(f"{name:<17}{network.count_params():>11,}{field:>7}{macs(network):>15,}{memory:>10.1f} MB")
 
 # %% [markdown]
-# The last is for section 9: the dilated network with all dilations 1. It has the same weights, the same resolution
+# Read across. The dilated network has not the largest field: those that pool four times see further. What it has is a
+# large field *and* places of 2 pixels, and it pays for that with the most work and memory. Stride 4 is cheaper, but its
+# field is only about half as large.
+#
+# The last row is for section 9: the dilated network with all dilations 1. It has the same weights, the same resolution
 # and the same cost. Only its field is smaller.
 
 # %%
@@ -566,8 +595,11 @@ assert np.isclose(weighted_loss(balanced, classes)(balanced, scores), of_keras)
 print("ours with equal weights is Keras' loss without void")
 
 # %% [markdown]
-# A mirrored street is a street, so every picture is learned twice in an epoch, once mirrored. Each network has its own
-# learning rate: from 0.001, 0.003 and 0.01 the best on the validation images.
+# A mirrored street is a street, so every picture is learned twice in an epoch, once mirrored. On the validation images
+# we tried the learning rates 0.001, 0.003 and 0.01 for the dilated network and for the one strided to 4, and the last
+# two for the others. 0.003 was best, or as good as any, for each, so all use it. For the network without dilation and
+# for the drawn scenes we did not search again.
+
 
 # %%
 from course_lib.training.loop import fit
@@ -649,15 +681,17 @@ plots.show(
 plots.show(
     draw_rows({"picture": test.images, "truth": test.labels, **predictions}),
     caption="Three test pictures, their labels, and what the networks say. They name a class where the truth is void, "
-    "too; that does not count.",
+    "too; that does not count. Pictures: CamVid, CC BY-NC 4.0, altered.",
     alt="Three rows of six: a street picture, its true labels in flat colours, and the labels of four networks.",
 )
 
 # %% [markdown]
 # ## 9. Is it the context?
 #
-# The dilated network differs from the strided one in resolution. To see what the *field* is worth, compare it with the
-# same network without dilation: equal weights, equal resolution, equal cost. It sees 38 pixels instead of 126.
+# The dilated network differs from the one strided to 4 in two things at once: its places are finer (2 pixels, not 4),
+# and its field is larger (126 pixels, not 66). To see what the *field* alone is worth, compare it with the same network
+# without dilation: equal weights, equal resolution, equal cost. It sees 38 pixels instead of 126.
+
 
 # %%
 network, history = trained(BUILD["not dilated"], part, rate=RATES["not dilated"], epochs=epochs)
@@ -709,7 +743,9 @@ claim("dense-prediction-needs-far-context", far - near)
 
 # %% [markdown]
 # Without the sign in its field a network can only guess. If it takes half of the lanes' pixels for the wrong lane, then
-# of 100 pixels of either lane 50 are right, and truth or guess has it in 150: an IoU of one third.
+# of 100 pixels of either lane 50 are right, and truth or guess has it in 150: an IoU of one third. A network that
+# always names the same lane gets even less: one half for that lane, 0 for the other, a mean of one quarter. So a result
+# around one third or below means that it does not know.
 
 # %% [markdown]
 # ## 10. What we measured
@@ -741,10 +777,11 @@ Markdown(course_lib.claims_table(chapter=5))
 # **Dilation widens the field and adds no weight.** With the same 108,787 parameters the network sees 126 pixels instead
 # of 38. That is arithmetic.
 #
-# **Dilation in place of stride loses no answer.** Where both networks answer they say the same, to the last digits.
+# **Dilation in place of stride loses no answer.** Where both networks answer they say the same, up to rounding.
 #
-# **It is not free.** The source says "without more computation". That holds when a layer is compared with the same
-# layer without dilation. In place of a stride, with the same weights and field, it cost about ten times as much.
+# **It is not free.** One source says that dilation needs no more computation. That holds when a layer is compared with
+# the same layer without dilation. In place of a stride, with the same weights and field, it cost about ten times as
+# much.
 #
 # **Context counts.** The same network without dilation was worse on CamVid. On the drawn streets, where the sign is out
 # of its sight, it did no better than guessing, and the dilated network told the lanes apart.
@@ -759,7 +796,8 @@ Markdown(course_lib.claims_table(chapter=5))
 #
 # ## 12. Exercises
 #
-# The sheet `exercises/05_dilation.ipynb` has more. Five to try right here:
+# The sheet `exercises/05_dilation.ipynb` has five questions. Hints open one at a time; `exercises/solutions/` has the
+# answers. Five more to try right here:
 #
 # 1. By hand: which dilations must three layers of 3 × 3 have to see 27 pixels without a hole, none larger than 9? Check
 #    with `paths`.
@@ -768,7 +806,8 @@ Markdown(course_lib.claims_table(chapter=5))
 # 3. `trade_stride_for_dilation` takes an `output_stride`. Trade only the last stride of the network in section 3.
 #    What does it cost now? How many answers are shared?
 # 4. Make the strided network wider, until it costs as much as the dilated one. Does it catch up?
-# 5. Draw the scenes with a `distance` of 10 pixels. From which field on does the network read the sign?
+# 5. Draw the scenes with a `distance` of 10 pixels. Train with the dilations (1,) * 8, then (1, 1, 1, 1, 2, 2, 2, 2),
+#    then `TRADED`. Work out each field first. Which lane pixels can have the sign in it?
 #
 # ## Further reading
 #
