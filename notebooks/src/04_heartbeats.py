@@ -601,8 +601,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Of the ventricular beats only one in twenty is missed, where the experts' features missed more than one in five. Of the
-# supraventricular ones nearly all are missed, where those features found three quarters. Section 8 comes back to them.
+# Of the ventricular beats only one in twenty is missed, where the experts' features missed more than one in five. Of
+# the supraventricular ones nearly all are missed, where those features found three quarters. Section 8 comes back to
+# them.
 #
 # Which of the two pieces of knowledge helps? Take one away at a time. (The window is 1.2 s long and often shows a
 # neighbour. So a network without the four numbers still sees some rhythm.)
