@@ -203,8 +203,8 @@ assert np.array_equal(traded_answers[::2], strided_answers)
 
 # %% [markdown]
 # The rule for a whole network: go from front to back and keep a number, `lost`, at first 1. A layer with stride s gets
-# stride 1 and is dilated by `lost`. Then `lost` grows by the factor s. Zeros at the border lie `lost` times as far
-# apart too. The library's `trade_stride_for_dilation` does so, for convolutions and for pooling.
+# stride 1 and is dilated by `lost`. Then `lost` grows by the factor s. The padding
+# becomes `lost` times as wide. The library's `trade_stride_for_dilation` does so, for convolutions and for pooling.
 
 # %%
 from course_lib.models.dense_prediction import trade_stride_for_dilation
@@ -304,7 +304,8 @@ for dilations, exact in (((2, 2, 2), 49 / 169), ((1, 2, 3), 1), ((1, 2, 5), 1), 
 # they overlap, and up to 7 apart they leave no hole. At 9, two pixels between one row and the next are seen by none.
 # (The dilations 1, 2, 5 and 1, 2, 9 are examples of Wang and others.)
 #
-# So sort the dilations from small to large; then each must be at most the field so far. For this count the order does
+# So sort the dilations from small to large; then, as long as there is no hole yet, the next may be as large as the
+# field so far. For this count the order does
 # not matter: convolving rows in another order gives the same row. It matters for neighbours, as we shall see.
 #
 # A stack that trades its strides leaves no hole by itself. Eight layers, with stride 2 in the second, fourth and sixth,
@@ -415,7 +416,7 @@ expect("IoU of the car: 1 of 2", ious[1], exactly=1 / 2)
 
 # %% [markdown]
 # Half of the car is lost, and pixel accuracy says 91 %. The library's `class_ious` counts with Keras' `MeanIoU` and
-# leaves void out in the same way.
+# leaves void out in the same way. A class that never occurs would be 0 / 0; it is left out of the mean.
 #
 # Now on the real labels. Here is a "network" that never looks at the picture. At each pixel it says what the training
 # images have there most often.
@@ -427,8 +428,8 @@ frequency = np.stack([(learn.labels == index).sum(axis=0) for index in range(cla
 blind = np.broadcast_to(frequency.argmax(axis=0), test.labels.shape)
 counts = confusion(test.labels, blind, classes, void)
 accuracy, blind_iou = 100 * np.trace(counts) / counts.sum(), 100 * mean_iou(test.labels, blind, classes, void)
-expect("pixel accuracy without looking, %", accuracy, full=(50, 80), quick=(20, 90))
-expect("mean IoU without looking, %", blind_iou, full=(10, 35), quick=(5, 50))
+expect("pixel accuracy without looking, %", accuracy, full=(61, 62), quick=(20, 90))
+expect("mean IoU without looking, %", blind_iou, full=(16.5, 17.5), quick=(5, 50))
 print("classes it never names:", ", ".join(np.array(scenes.classes)[counts.sum(axis=0) == 0]))
 
 # %% [markdown]
@@ -473,7 +474,7 @@ for step in (1, 2, 4, 8, 16):
     kept = np.where(kept == void, 0, kept)  # a prediction must be a class
     perfect[step] = mean_iou(test.labels, kept, classes, void), boundary_score(test.labels, kept, classes, void)
     print(f"a label for {step:2} × {step:<2} pixels: mean IoU {perfect[step][0]:.2f}, boundary {perfect[step][1]:.2f}")
-expect("boundary score of perfect labels, one for 16 × 16", perfect[16][1], full=(0.05, 0.5), quick=(0.02, 0.7))
+expect("boundary score of perfect labels, one for 16 × 16", perfect[16][1], full=(0.12, 0.13), quick=(0.02, 0.7))
 
 # %%
 drawn = {"mean IoU": [100 * pair[0] for pair in perfect.values()],
@@ -548,7 +549,8 @@ for name, band in (("strided to 16", (3.3, 3.6)), ("strided to 4", (2.3, 2.6)), 
 
 # %% [markdown]
 # By hand, for the dilated one: the first convolution sees 3 pixels, pooling 4, with an effective stride of 2. The
-# dilations sum to 30, so eight layers add 2 · 30 · 2 = 120. Interpolation looks at two places and adds 2 pixels: 126.
+# dilations sum to 30, so eight layers add 2 · 30 · 2 = 120. Interpolation looks at two neighbouring places, which
+# lie 2 pixels apart: 126.
 #
 # ## 8. The comparison
 #
@@ -563,8 +565,8 @@ expect(
 
 # %% [markdown]
 # A network that never names the small classes loses little, and that is what our networks learned at first. So we weigh
-# each pixel by one over the root of its class's share. On the validation images this gained about four points of mean
-# IoU for the strided network. Void has weight 0.
+# each pixel by one over the square root of its class's share: for shares of 25 % and 0.25 % the weights are 2 and 20.
+# On the validation images this gained about four points of mean IoU for the strided network. Void has weight 0.
 
 
 # %%
@@ -637,14 +639,21 @@ for name in ("strided to 16", "strided to 4", "dilated", "encoder-decoder"):
 
 # %%
 found, borders = {}, {}
+BANDS = {  # of mean IoU and of the boundary score, in percent
+    "strided to 16": ((35, 42), (16, 22)),
+    "strided to 4": ((38, 45), (25, 32)),
+    "dilated": ((39, 46), (26, 35)),
+    "encoder-decoder": ((39, 46), (32, 39)),
+    "not dilated": ((33, 45), (23, 38)),
+}
 
 
 def scored(name):
     """Print and check mean IoU and boundary score of the predictions of one network on the test images."""
     found[name] = 100 * mean_iou(test.labels, predictions[name], classes, void)
     borders[name] = 100 * boundary_score(test.labels, predictions[name], classes, void)
-    expect(f"{name}: mean IoU, %", found[name], full=(30, 70), quick=(0, 100))
-    expect(f"{name}: boundary score, %", borders[name], full=(10, 60), quick=(0, 100))
+    expect(f"{name}: mean IoU, %", found[name], full=BANDS[name][0], quick=(0, 100))
+    expect(f"{name}: boundary score, %", borders[name], full=BANDS[name][1], quick=(0, 100))
     print(f"{name}: trained in {seconds[name]:.0f} s\n")
 
 
@@ -654,12 +663,12 @@ for name in predictions:
 # %%
 claim("dense-prediction-needs-resolution", found["dilated"] - found["strided to 4"])
 claim("loss-of-resolution-blurs-borders", borders["dilated"] - borders["strided to 4"])
-for name, scores, band in (("mean IoU", found, (2, 15)), ("boundary score", borders, (5, 25))):
+for name, scores, band in (("mean IoU", found, (1.5, 6.5)), ("boundary score", borders, (8, 15))):
     gain = scores["dilated"] - scores["strided to 16"]
     expect(f"points of {name} that the dilated network gains over a stride of 16", gain, full=band, quick=(-50, 50))
 
 # %% [markdown]
-# Which classes gain? Here is the IoU of each.
+# Far ahead of a stride of 16, then, and level with a stride of 4. Which classes gain? Here is the IoU of each.
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
@@ -699,7 +708,7 @@ predictions["not dilated"], seconds["not dilated"] = labelled(network, test), hi
 scored("not dilated")
 claim("dense-prediction-needs-context", found["dilated"] - found["not dilated"])
 gain = borders["dilated"] - borders["not dilated"]
-expect("points of boundary score that dilation adds", gain, full=(-8, 12), quick=(-50, 50))
+expect("points of boundary score that dilation adds", gain, full=(-6, 2), quick=(-50, 50))
 
 # %% [markdown]
 # ### Scenes where only far context tells
@@ -783,16 +792,20 @@ Markdown(course_lib.claims_table(chapter=5))
 # the same layer without dilation. In place of a stride, with the same weights and field, it cost about ten times as
 # much.
 #
-# **Context counts.** The same network without dilation was worse on CamVid. On the drawn streets, where the sign is out
-# of its sight, it did no better than guessing, and the dilated network told the lanes apart.
+# **Context counts, a little on CamVid.** The same network without dilation was about one point of mean IoU worse, and
+# its borders were rather *better*. Most of what a street's pixels need to know lies within 38 pixels of our small
+# pictures. On the drawn streets, where the telling sign is out of that sight, it did no better than guessing, and the
+# dilated network told the lanes apart. So far context decides where only far context tells.
 #
 # **Resolution counts, up to a point.** At equal parameters the dilated network was far ahead of one that strides to 16
-# like a classifier, and more so at the borders. Against a stride of 4, which validation had chosen, little is left of
-# that, for two and a half times the work.
+# like a classifier, most of all at the borders. Against a stride of 4, which validation had chosen, mean IoU shows no
+# difference that three seeds would settle, and the borders gain two points or so, for two and a half times the work.
+# Neither comparison is pure: against a stride of 16 the dilated network has a somewhat smaller field (126 against 154
+# pixels), against a stride of 4 a larger one (126 against 66).
 #
-# **Dilation is not the only way to have both.** The encoder and decoder with skips did best in both scores, for less
-# than half of the dilated network's work. Its skips carry maps of full size to the end, while the dilated network has
-# pooled once. The sources name dilation as the answer; here it came second.
+# **Dilation is not the only way to have both.** The encoder and decoder with skips placed the borders best, and was at
+# least as good in mean IoU, for less than half of the dilated network's work. Its skips carry maps of full size to the
+# end, while the dilated network has pooled once. The sources name dilation as the answer; here it is one of several.
 #
 # ## 12. Exercises
 #
