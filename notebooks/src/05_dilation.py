@@ -497,8 +497,8 @@ plots.show(
 # - **Strided**, then bilinear interpolation: nine convolutions of 3 × 3, pooling after four of them, and one of 1 × 1
 #   for the scores. One place of the last map stands for 16 × 16 pixels, and its scores are interpolated.
 # - **Dilated**: the same convolutions, pooled only once. The other three poolings are taken out, as Yu and Koltun
-#   (2016) do with the last two of theirs, and the convolutions after them are dilated by 2, 4 and 8. One place stands for
-#   2 × 2 pixels. (Section 3 kept the poolings, dilated. The dilations of the convolutions are the same.)
+#   (2016) do with the last two of theirs, and the convolutions after them are dilated by 2, 4 and 8. One place stands
+#   for 2 × 2 pixels. (Section 3 kept the poolings, dilated. The dilations of the convolutions are the same.)
 # - **Encoder and decoder**: an encoder that pools four times like the strided network, with fewer maps in most layers
 #   so that the parameters stay equal, then back up in steps of 2. At each size the decoder is handed the encoder's maps
 #   of that size by a **skip** (U-Net, Ronneberger and others, 2015).
