@@ -304,3 +304,13 @@ def test_dilated_pooling_survives_saving_and_names_bad_kinds() -> None:
     assert np.array_equal(layer(images), again(images))
     with pytest.raises(ValueError, match="kind='mean'"):
         DilatedPooling2D("mean", (2, 2), (1, 1))
+
+
+def test_field_of_alexnet_survives_the_trade_of_its_strides() -> None:
+    """195 pixels (Araujo, Norris and Sim, 2019), through convolutions and poolings alike; only the stride goes."""
+    network = alexnet_like(163)
+    dense = trade_stride_for_dilation(network)
+    before, after = receptive_field(network), receptive_field(dense)
+    assert before.size == after.size == (195, 195) and before.padding == after.padding
+    assert before.stride == (32, 32) and after.stride == (1, 1)
+    assert {cost.macs for cost in layer_costs(dense) if cost.name.startswith("pool")} == {0}

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from course_lib.analysis.graph import Call, is_elementwise, trace
+from course_lib.models.dense_prediction import DilatedPooling2D
 from course_lib.models.layers import (
     EverySecond,
     LocalResponseNormalization,
@@ -29,6 +30,7 @@ def _kinds(*names: str, rank: str = "") -> tuple[type[keras.Layer], ...]:
 
 # Layers that only add, compare, move, squash or normalise: no products with weights or between maps.
 _FREE: tuple[Any, ...] = (
+    DilatedPooling2D,
     EverySecond,
     LocalResponseNormalization,
     *_kinds(

@@ -18,6 +18,7 @@ import keras
 from keras import layers
 
 from course_lib.analysis.graph import Call, Graph, is_elementwise, trace
+from course_lib.models.dense_prediction import DilatedPooling2D
 from course_lib.models.layers import (
     EverySecond,
     LocalResponseNormalization,
@@ -372,6 +373,9 @@ def _windows(
         return (_affine(2, 0, 1),) * 2
     if isinstance(layer, SparseConv2D):
         return (_affine(1, 0, layer.kernel_size - 1),) * 2
+    if isinstance(layer, DilatedPooling2D):
+        holes = zip(layer.padding, layer.pool_size, layer.dilation_rate, strict=True)
+        return tuple(_affine(1, -before, (size - 1) * hole) for (before, _), size, hole in holes)
     if isinstance(layer, _PADDINGS + _CROPPINGS):
         amounts = layer.padding if isinstance(layer, _PADDINGS) else layer.cropping
         sign = -1 if isinstance(layer, _PADDINGS) else 1
