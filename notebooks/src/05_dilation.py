@@ -792,8 +792,8 @@ Markdown(course_lib.claims_table(chapter=5))
 # the same layer without dilation. In place of a stride, with the same weights and field, it cost about ten times as
 # much.
 #
-# **Context counts, a little on CamVid.** The same network without dilation was about one point of mean IoU worse, and
-# its borders were rather *better*. Most of what a street's pixels need to know lies within 38 pixels of our small
+# **Context counts, a little on CamVid.** The same network without dilation was one to three points of mean IoU worse,
+# and its borders were rather *better*. Most of what a street's pixels need to know lies within 38 pixels of our small
 # pictures. On the drawn streets, where the telling sign is out of that sight, it did no better than guessing, and the
 # dilated network told the lanes apart. So far context decides where only far context tells.
 #
@@ -803,9 +803,9 @@ Markdown(course_lib.claims_table(chapter=5))
 # Neither comparison is pure: against a stride of 16 the dilated network has a somewhat smaller field (126 against 154
 # pixels), against a stride of 4 a larger one (126 against 66).
 #
-# **Dilation is not the only way to have both.** The encoder and decoder with skips placed the borders best, and was at
-# least as good in mean IoU, for less than half of the dilated network's work. Its skips carry maps of full size to the
-# end, while the dilated network has pooled once. The sources name dilation as the answer; here it is one of several.
+# **Dilation is not the only way to have both.** The encoder and decoder with skips placed the borders best and was as
+# good in mean IoU, for less than half of the dilated network's work. Its skips carry maps of full size to the end, while
+# the dilated network has pooled once. The sources name dilation as the answer; here it is one of several.
 #
 # ## 12. Exercises
 #
