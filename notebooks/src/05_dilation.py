@@ -804,8 +804,8 @@ Markdown(course_lib.claims_table(chapter=5))
 # pixels), against a stride of 4 a larger one (126 against 66).
 #
 # **Dilation is not the only way to have both.** The encoder and decoder with skips placed the borders best and was as
-# good in mean IoU, for less than half of the dilated network's work. Its skips carry maps of full size to the end, while
-# the dilated network has pooled once. The sources name dilation as the answer; here it is one of several.
+# good in mean IoU, for less than half of the dilated network's work. Its skips carry maps of full size to the end,
+# while the dilated network has pooled once. The sources name dilation as the answer; here it is one of several.
 #
 # ## 12. Exercises
 #
