@@ -557,7 +557,6 @@ def test_quick_profile_downloads_and_checks_what_it_does_not_read(
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (shorten("p07.dat", 1_000), r"p07\.dat: it is truncated"),
-    "no annotations": (remove("p09.atr"), r"p09\.atr: it is missing"),
     "changed": (flip("p10.hea", -20), r"p10\.hea: wrong checksum"),
 }
 
@@ -573,8 +572,9 @@ def test_broken_download_leaves_nothing(published: Path, tmp_path: Path, fault: 
     assert left_in(tmp_path / "cache") == []
 
 
-def test_server_without_a_file_leaves_nothing(published: Path, tmp_path: Path) -> None:
-    remove("p10.dat")(published)
+@pytest.mark.parametrize("name", ["p09.atr", "p10.dat"])
+def test_server_without_a_file_leaves_nothing(published: Path, tmp_path: Path, name: str) -> None:
+    remove(name)(published)
     with pytest.raises(DataUnavailable, match=r"could not be downloaded \(NetFileNotFoundError\); nothing was kept"):
         load(source="full")
     assert left_in(tmp_path / "cache") == []

@@ -39,6 +39,7 @@ DS2 = tuple(map(str, (
     231, 232, 233, 234,
 )))  # fmt: skip
 ADDRESS = "https://physionet.org"
+SUFFIXES = (".hea", ".dat", ".atr")  # of the files of a record: header, signals, annotations
 LOCAL = 10  # intervals that say how fast the heart beats now
 LONGEST_FLAT = 10 * SAMPLING_RATE  # samples; a lead that has fallen off, and no patient
 
@@ -125,7 +126,7 @@ class WfdbRecords:
 
         def checked(name: str) -> Record:
             record = read_record(folder / name)
-            for suffix in (".hea", ".dat", ".atr"):
+            for suffix in SUFFIXES:
                 path = (folder / name).with_suffix(suffix)
                 if hashlib.sha256(path.read_bytes()).hexdigest() != published[path.name]:
                     raise _broken(path, f"wrong checksum: it is not the file of {self.name}")
@@ -186,8 +187,10 @@ def find_mitdb() -> tuple[Path, str]:
     try:
         with sources.workspace(target, settings.download_folder()) as place:
             sources.reach(ADDRESS)
-            with contextlib.redirect_stdout(io.StringIO()):  # two lines a record
-                wfdb.dl_database(MITDB.name, str(place), records=[*MITDB.train, *MITDB.test], annotators=["atr"])
+            names = (*MITDB.train, *MITDB.test)
+            with contextlib.redirect_stdout(io.StringIO()):
+                # Not dl_database (wfdb 4.3): it fetches a .dat once for each lead, at the same time, and may double it.
+                wfdb.dl_files(MITDB.name, str(place), [f"{name}{end}" for name in names for end in SUFFIXES])
             MITDB.read(place, "mitdb")
             place.replace(target)
     except DataUnavailable as error:
@@ -212,7 +215,7 @@ def read_record(path: Path, *, lead: str = LEAD) -> Record:
     """
     import wfdb
 
-    for suffix in (".hea", ".dat", ".atr"):
+    for suffix in SUFFIXES:
         if not path.with_suffix(suffix).is_file():
             raise _broken(path.with_suffix(suffix), "it is missing")
     try:
