@@ -24,7 +24,7 @@
 # | --- | --- |
 # | Before you start | chapters 02 and 03 |
 # | Data | CamVid; without it, drawn road scenes (numbers then differ). Section 9 draws scenes in any case |
-# | Running time, two cores | quick profile under a minute, full profile about 9 minutes |
+# | Running time, two cores | quick profile about a minute, full profile about 9 minutes |
 # | Sheet | `exercises/05_dilation.ipynb`, five questions |
 # | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 
