@@ -20,7 +20,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from course_lib import settings
-from course_lib.datasets.sources import DataError, DataUnavailable, ImageData, Images, Raw, reach, where, workspace
+from course_lib.datasets.sources import (
+    DataError,
+    DataUnavailable,
+    ImageData,
+    Images,
+    Raw,
+    full_or_sample,
+    reach,
+    where,
+    workspace,
+)
 
 HEIGHT, WIDTH = 180, 240  # of CamVid here; the drawn scenes are smaller
 # Paul Tol's "muted" colours, told apart by colour-blind readers; what belongs to no class is black.
@@ -219,24 +229,20 @@ def load_scenes(*, source: str = "any") -> SceneData:
     ``source`` is as :func:`sources.load` explains: ``"any"``, ``"full"`` or ``"sample"``. The quick profile keeps 120
     training, 30 validation and 30 test images. Raises as :func:`sources.load` does.
     """
-    if source not in ("any", "full", "sample"):
-        raise ValueError(f"source is {source!r}; it must be 'any', 'full' or 'sample'.")
-    chosen, reason = settings.current(), "you asked for the sample"
-    if source != "sample":
-        try:
-            splits, origin = CAMVID.find()
-            counts = chosen.size(quick=(120, 30, 30), full=tuple(CAMVID.splits.values()))
-            parts = [_spread(raw, count) for raw, count in zip(splits.values(), counts, strict=True)]
-            return _three_parts(parts, CAMVID.classes, origin)
-        except DataUnavailable as error:
-            if source == "full" or chosen.profile == "full":
-                raise DataUnavailable(f"{error} COURSE_PROFILE=quick runs on the sample that ships.") from error
-            reason = str(error)
-    content = "drawn road scenes instead of CamVid"
-    print(f"Using the sample that ships, {content}: numbers will differ from the text. ({reason})")
-    counts = chosen.size(quick=(120, 30, 30), full=(400, 100, 200))
-    parts = [draw_scenes(count, seed=seed) for seed, count in enumerate(counts, start=1)]
-    return _three_parts(parts, DRAWN, "sample of drawn road scenes")
+    size = settings.current().size
+
+    def camvid() -> SceneData:
+        splits, origin = CAMVID.find()
+        counts = size(quick=(120, 30, 30), full=tuple(CAMVID.splits.values()))
+        parts = [_spread(raw, count) for raw, count in zip(splits.values(), counts, strict=True)]
+        return _three_parts(parts, CAMVID.classes, origin)
+
+    def drawn() -> SceneData:
+        counts = size(quick=(120, 30, 30), full=(400, 100, 200))
+        parts = [draw_scenes(count, seed=seed) for seed, count in enumerate(counts, start=1)]
+        return _three_parts(parts, DRAWN, "sample of drawn road scenes")
+
+    return full_or_sample(source, camvid, drawn, "drawn road scenes instead of CamVid")
 
 
 def _spread(raw: Raw, count: int) -> Images:
