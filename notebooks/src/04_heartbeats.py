@@ -646,10 +646,10 @@ for name, counts in tables.items():
     report(name, counts)
 
 # %% [markdown]
-# One person deserves a look, record 232 of MIT-BIH. Three quarters of all S beats of the test half are his. In his
-# record they are more frequent than N. So the median beat *is* an S beat, and an early pulse is the usual one. Both
-# pieces of knowledge call usual what is frequent, and here they are turned upside down. Read the numbers of S without
-# him too.
+# One person deserves a look, record 232 of MIT-BIH. It holds three quarters of all S beats of the test half, and in it
+# they are more frequent than N. So the median beat *is* an S beat, and an early pulse is the usual one. Both pieces of
+# knowledge call usual what is frequent, and here they are turned upside down. So read the numbers of S without this
+# record, too.
 
 # %%
 others = own_test.of(set(own_test.patients) - {"232"})
