@@ -28,6 +28,8 @@ CHAPTER_DATA: dict[int, tuple[str, ...]] = {
     3: ("cifar10",),
     4: ("mitdb",),
     5: ("camvid",),
+    6: ("mnist", "cifar10", "mitdb"),
+    7: ("cifar10",),
 }
 
 
