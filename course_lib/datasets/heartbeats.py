@@ -175,17 +175,17 @@ def find_mitdb() -> tuple[Path, str]:
 
     Raises DataUnavailable where none of them has it, DataError where what was downloaded is broken.
     """
-    for folder in settings.data_folders():
-        if (folder / MITDB.name).is_dir():
-            return folder / MITDB.name, f"mitdb from {sources.where(folder)}"
-    looked = ", ".join(map(sources.where, settings.data_folders()))
-    if settings.offline():
-        raise DataUnavailable(f"mitdb is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
+    folder, source = sources.find(MITDB.name, MITDB.name, _download_mitdb)
+    return folder / MITDB.name, source
+
+
+def _download_mitdb(folder: Path) -> None:
+    """Download MIT-BIH into ``folder``, verified before it appears there. Raises as :func:`find_mitdb`."""
     import wfdb
 
-    target = settings.download_folder() / MITDB.name
+    target = folder / MITDB.name
     try:
-        with sources.workspace(target, settings.download_folder()) as place:
+        with sources.workspace(target, folder) as place:
             sources.reach(ADDRESS)
             names = (*MITDB.train, *MITDB.test)
             with contextlib.redirect_stdout(io.StringIO()):
@@ -193,18 +193,16 @@ def find_mitdb() -> tuple[Path, str]:
                 wfdb.dl_files(MITDB.name, str(place), [f"{name}{end}" for name in names for end in SUFFIXES])
             MITDB.read(place, "mitdb")
             place.replace(target)
-    except DataUnavailable as error:
-        raise DataUnavailable(f"mitdb is not in {looked}, and {error}") from error
+    except DataUnavailable:
+        raise
     except DataError as error:
         reason = str(error).removeprefix(f"{place}/").split(". Delete")[0]
-        what = f"what was downloaded is broken ({reason}); nothing was kept"
         advice = "Try again later, or set COURSE_DATA_DIR to a folder that holds mitdb/."
-        raise DataError(f"mitdb is not in {looked}, and {what}. {advice}") from error
+        raise DataError(f"what was downloaded is broken ({reason}); nothing was kept. {advice}") from error
     except Exception as error:  # wfdb lets its HTTP library's exceptions through
         reason = f"it could not be downloaded ({type(error).__name__}); nothing was kept"
         advice = "Check the network, or set COURSE_DATA_DIR to a folder that holds mitdb/."
-        raise DataUnavailable(f"mitdb is not in {looked}, and {reason}. {advice}") from error
-    return target, "mitdb, downloaded"
+        raise DataUnavailable(f"{reason}. {advice}") from error
 
 
 def read_record(path: Path, *, lead: str = LEAD) -> Record:

@@ -26,9 +26,9 @@ from course_lib.datasets.sources import (
     ImageData,
     Images,
     Raw,
+    find,
     full_or_sample,
     reach,
-    where,
     workspace,
 )
 
@@ -83,23 +83,13 @@ class CamVid:
 
         Raises DataUnavailable where none of them has it, DataError where what is there is broken.
         """
-        for folder in settings.data_folders():
-            if (folder / self.name).is_dir():
-                try:
-                    splits, note = self.read(folder / self.name)
-                except DataError as error:
-                    remedy = f"Delete {folder / self.name} and fetch it again with `course data download {self.name}`."
-                    raise DataError(f"{error} {remedy}") from error
-                return splits, f"{self.name} from {where(folder)}{note}"
-        looked = ", ".join(map(where, settings.data_folders()))
-        if settings.offline():
-            raise DataUnavailable(f"{self.name} is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
+        folder, source = find(self.name, self.name, self.download)
         try:
-            self.download(settings.download_folder())
+            splits, note = self.read(folder / self.name)
         except DataError as error:
-            raise type(error)(f"{self.name} is not in {looked}, and {error}") from error
-        splits, note = self.read(settings.download_folder() / self.name)
-        return splits, f"{self.name}, downloaded{note}"
+            remedy = f"Delete {folder / self.name} and fetch it again with `course data download {self.name}`."
+            raise DataError(f"{error} {remedy}") from error
+        return splits, source + note
 
     def read(self, place: Path) -> tuple[dict[str, Raw], str]:
         """Read the set in the folder ``place`` whole: split → images uint8 (n, 180, 240, 3), labels (n, 180, 240).

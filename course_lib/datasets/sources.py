@@ -191,19 +191,30 @@ def find_tfds(wanted: TfdsImages) -> tuple[dict[str, Raw], str]:
     Looks in the mirror (``COURSE_DATA_DIR``), in what was downloaded before, and then downloads, unless
     ``COURSE_OFFLINE=1``. Raises DataUnavailable where none of them has it, DataError where what is there is broken.
     """
+    path = f"tensorflow_datasets/{wanted.name}"
+    folder, source = find(wanted.name, path, lambda folder: download_tfds(wanted, folder))
+    splits, note = read_tfds(wanted, folder)
+    return splits, source + note
+
+
+def find(name: str, path: str, download: Callable[[Path], None]) -> tuple[Path, str]:
+    """Return the folder in which the set ``name`` lies under ``path``, and a line on where it came from.
+
+    Looks in the :func:`settings.data_folders`, and then lets ``download`` bring it into the folder that it is given,
+    unless ``COURSE_OFFLINE=1``. Raises DataUnavailable where that is forbidden, else what ``download`` raises, either
+    with the places that were looked at.
+    """
     for folder in settings.data_folders():
-        if (folder / "tensorflow_datasets" / wanted.name).is_dir():
-            splits, note = read_tfds(wanted, folder)
-            return splits, f"{wanted.name} from {where(folder)}{note}"
+        if (folder / path).is_dir():
+            return folder, f"{name} from {where(folder)}"
     looked = ", ".join(map(where, settings.data_folders()))
     if settings.offline():
-        raise DataUnavailable(f"{wanted.name} is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
+        raise DataUnavailable(f"{name} is not in {looked}, and COURSE_OFFLINE=1 forbids a download.")
     try:
-        download_tfds(wanted, settings.download_folder())
+        download(settings.download_folder())
     except DataError as error:
-        raise type(error)(f"{wanted.name} is not in {looked}, and {error}") from error
-    splits, note = read_tfds(wanted, settings.download_folder())
-    return splits, f"{wanted.name}, downloaded{note}"
+        raise type(error)(f"{name} is not in {looked}, and {error}") from error
+    return settings.download_folder(), f"{name}, downloaded"
 
 
 def where(folder: Path) -> str:
