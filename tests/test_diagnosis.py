@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from course_lib.analysis.diagnosis import confusion_counts, f1, patient_interval, predictive_value, sensitivity
+from course_lib.analysis.diagnosis import (
+    confusion_counts,
+    f1,
+    patient_interval,
+    precision_recall,
+    predictive_value,
+    sensitivity,
+    sensitivity_at_precision,
+)
 
 
 @pytest.fixture
@@ -75,3 +83,78 @@ def test_interval_is_wider_than_that_of_independent_beats() -> None:
 def test_interval_needs_patients() -> None:
     with pytest.raises(ValueError, match="two or more patients"):
         patient_interval(lambda table: 0.0, np.zeros((1, 2, 2)), seed=0)
+
+
+@pytest.fixture(params=[1, 8], ids=["many ties", "no ties"])
+def ranked(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
+    """A twentieth of 2,000 is to be found, with higher scores on the whole; rounded to one digit many are equal."""
+    generator = np.random.default_rng(2)
+    labels = (generator.random(2_000) < 0.05).astype(int)
+    return labels, np.round(generator.normal(size=2_000) + 2 * labels, request.param)
+
+
+def test_precision_recall_is_that_of_scikit_learn(ranked: tuple[np.ndarray, np.ndarray]) -> None:
+    precision, found, thresholds = metrics.precision_recall_curve(*ranked)
+    for ours, theirs in zip(precision_recall(*ranked), (precision[:-1], found[:-1], thresholds), strict=True):
+        np.testing.assert_allclose(ours, theirs[::-1])  # theirs has one more: precision 1, nothing found
+
+
+def test_another_prevalence_is_another_weight_of_the_frequent_class(ranked: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, scores = ranked
+    weights = np.where(labels == 1, 1.0, 50 * labels.sum() / (labels == 0).sum())  # together 50 to 1
+    precision, found, _ = metrics.precision_recall_curve(labels, scores, sample_weight=weights)
+    ours = precision_recall(labels, scores, prevalence=1 / 51)
+    np.testing.assert_allclose(ours[0], precision[-2::-1])
+    np.testing.assert_allclose(ours[1], found[-2::-1])
+    for wanted in (0.02, 0.1, 0.3, 0.5):
+        best = found[:-1][precision[:-1] >= wanted].max(initial=0)
+        assert sensitivity_at_precision(labels, scores, wanted, prevalence=1 / 51) == pytest.approx(best)
+
+
+def test_precision_at_a_prevalence_by_hand() -> None:
+    """Nine of ten ill are found, and five of a hundred healthy get an alarm: at 1000 to 1 it is 0.9 of 50.9 alarms."""
+    labels = np.repeat([1, 0], [10, 100])
+    scores = np.repeat([1, 0, 1, 0], [9, 1, 5, 95])
+    precision, found, thresholds = precision_recall(labels, scores, prevalence=1 / 1001)
+    np.testing.assert_allclose(precision, [0.9 / 50.9, 1 / 1001])
+    np.testing.assert_array_equal(found, [0.9, 1])
+    np.testing.assert_array_equal(thresholds, [1, 0])
+    assert precision_recall(labels, scores)[0][0] == 9 / 14
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [(1, 0.25), (0.75, 0.75), (0.76, 0.25), (0.5, 1), (0.1, 1)])
+def test_sensitivity_at_a_precision_by_hand(wanted: float, expected: float) -> None:
+    """From the top: ill, healthy, ill, ill, three healthy, ill. With 4 alarms 3 are right, with 8 alarms 4, all."""
+    assert sensitivity_at_precision([1, 0, 1, 1, 0, 0, 0, 1], [8, 7, 6, 5, 4, 3, 2, 1], wanted) == expected
+
+
+def test_precision_that_is_met_to_the_digit_counts() -> None:
+    """Both ill found, one false alarm among 1,000 healthy: at 1000 to 1 half of the alarms are right."""
+    labels, scores = np.repeat([1, 0], [2, 1_000]), np.repeat([1, 0], [3, 999])
+    assert sensitivity_at_precision(labels, scores, 0.5, prevalence=1 / 1001) == 1
+
+
+def test_nothing_is_found_where_no_threshold_is_precise_enough() -> None:
+    assert sensitivity_at_precision([0, 1], [2, 1], 0.6) == 0
+    assert sensitivity_at_precision([0, 1, 0], [1, 1, 1], 0.5) == 0  # all scores equal: one threshold, one in three
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], [0.5], 0.5), r"labels \(2,\) and scores \(1,\)"),
+        (([0, 2], [0.5, 1], 0.5), r"labels hold \[0, 2\]; they must hold 0 and 1"),
+        (([1, 1], [0.5, 1], 0.5), r"labels hold \[1\]"),
+        (([0, 1], [0.5, np.nan], 0.5), "NaN, the first at place 1"),
+        (([0, 1], [0.5, 1], 0), "precision=0: a share above 0"),
+    ],
+)
+def test_wrong_arguments_of_a_ranking_are_named(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sensitivity_at_precision(*arguments)
+
+
+@pytest.mark.parametrize("prevalence", [0, 1, 1000])
+def test_prevalence_is_a_share(prevalence: float) -> None:
+    with pytest.raises(ValueError, match=f"prevalence={prevalence}: a share between 0 and 1"):
+        precision_recall([0, 1], [0, 1], prevalence=prevalence)
