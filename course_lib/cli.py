@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -65,7 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     alexnet.add_argument("--batch-size", type=int, default=128)
     alexnet.add_argument("--learning-rate", type=float, default=0.01, help="divided by 10 when learning stalls")
     alexnet.set_defaults(run=_train_alexnet)
-    for network in (lenet5, alexnet):
+    source = networks.add_parser("source", help="the network of chapter 07, on the source half of the photographs")
+    source.add_argument("--data", choices=["any", "full", "sample"], default="any", help="CIFAR-10, or the sample")
+    source.add_argument("--epochs", type=int, default=20)
+    source.add_argument("--learning-rate", type=float, default=3e-3)
+    source.set_defaults(run=_train_source)
+    for network in (lenet5, alexnet, source):
         network.add_argument("--seed", type=int, default=0)
         network.add_argument("--checkpoint", type=Path, help="folder from which an interrupted run goes on")
         network.add_argument("--output", type=Path, required=True, help="folder for weights and card")
@@ -242,16 +246,47 @@ def _train_lenet5(words: argparse.Namespace) -> int:
     if history.interrupted:
         return 1
     scores = trained.evaluate(data.test.images, data.test.labels, batch_size=1_000, verbose=0, return_dict=True)
-    plain = lenet5(activation=words.activation, pooling=words.pooling)  # without the optimizer's state
-    plain.set_weights(model.get_weights())
     found = {
         "examples": len(data.train),
         "source": data.source,
         "validation accuracy": history.last("val_accuracy"),
         "test accuracy": scores["accuracy"],
     }
-    _save(plain, words, found)
+    _save(model, words, "lenet5", found)
     print(f"test accuracy {scores['accuracy']:.4f}; weights and their card are in {words.output}")
+    return 0
+
+
+def _train_source(words: argparse.Namespace) -> int:
+    chosen = settings.setup(chapter=7, seed=words.seed)
+    from course_lib.datasets import load_photos
+    from course_lib.training.loop import fit
+    from course_lib.training.transfer import transfer_network, two_tasks, weights_name
+
+    source, _ = two_tasks(load_photos(source=words.data))
+    network = transfer_network(len(source.classes))
+    history = fit(
+        network,
+        source.train,
+        validation=source.validation,
+        epochs=words.epochs,
+        batch_size=64,
+        learning_rate=words.learning_rate,
+        checkpoint=words.checkpoint,
+    )
+    if history.interrupted:
+        return 1
+    scores = network.evaluate(source.test.images, source.test.labels, batch_size=1_000, verbose=0, return_dict=True)
+    found = {
+        "classes": list(source.classes),
+        "examples": len(source.train),
+        "source": source.source,
+        "validation accuracy": history.last("val_accuracy"),
+        "test accuracy": scores["accuracy"],
+    }
+    name = f"{weights_name(source)}_{chosen.seed}"
+    _save(network, words, name, found)
+    print(f"test accuracy {scores['accuracy']:.4f}; weights and card are {words.output / name}.*")
     return 0
 
 
@@ -312,8 +347,6 @@ def _train_alexnet(words: argparse.Namespace) -> int:
         )
     if history.interrupted:
         return 1
-    plain = build()  # on one device, without the optimizer's state
-    plain.set_weights(model.get_weights())
     found = {
         "examples": photos.splits["train"],
         "source": photos.tfds,
@@ -324,7 +357,7 @@ def _train_alexnet(words: argparse.Namespace) -> int:
     if not resumed:  # else the seconds are those of the last part alone
         found["images a second"] = round(words.epochs * sum(photos.splits.values()) / history.seconds, 1)
         print(f"{found['images a second']:,} images a second, training and validation together")
-    _save(plain, words, found)
+    _save(model, words, "alexnet", found)
     print(
         f"validation accuracy {found['validation accuracy']:.4f}, top-5 {found['validation top-5 accuracy']:.4f}; "
         f"weights and their card are in {words.output}"
@@ -332,21 +365,24 @@ def _train_alexnet(words: argparse.Namespace) -> int:
     return 0
 
 
-def _save(model: Any, words: argparse.Namespace, found: dict[str, Any]) -> None:
-    """Write the weights of a model, and beside them the card: the words of the command, and what was found."""
-    words.output.mkdir(parents=True, exist_ok=True)
-    weights = words.output / f"{words.network}.weights.h5"
-    model.save_weights(weights)
+def _save(model: Any, words: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
+    """Save weights and card: the command with all that it was asked for, the seed that was used, and what was found."""
+    from course_lib.models import weights
+
     left_out = {"command", "run", "output", "checkpoint"}
-    card = {
-        **{name: value for name, value in vars(words).items() if name not in left_out},
-        "seed": settings.current().seed,
-        **found,
-        "bytes": weights.stat().st_size,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "versions": settings.versions(),
-    }
-    (words.output / f"{words.network}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    asked = {key: value for key, value in vars(words).items() if key not in left_out}
+    asked |= {"seed": settings.current().seed}
+    weights.save(model, name, words.output, {"command": _command(asked), **asked, **found})
+
+
+def _command(asked: dict[str, Any]) -> str:
+    """Return the command that asks for the same network, every option spelled out."""
+    parts = [f"course train {asked['network']}"]
+    for name, value in asked.items():
+        if name == "network" or value is None or value is False:
+            continue
+        parts.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return " ".join([*parts, "--output FOLDER"])
 
 
 if __name__ == "__main__":

@@ -79,3 +79,22 @@ def mean_and_sd(name: str, *, kind: str = "check") -> str:
     if len(values) < 2:
         return "not recorded"
     return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f} ({len(values)} seeds)"
+
+
+def mean_interval(name: str, minus: str = "", *, kind: str = "check") -> tuple[float, float] | None:
+    """Return mean and half-width of the 95 % interval of what was recorded in the full profile, None below two seeds.
+
+    With ``minus``, of the difference ``name`` − ``minus``, paired by seed. The half-width is t · sd / √n, t the 97.5 %
+    quantile of Student's distribution with n − 1 degrees of freedom (Student, The probable error of a mean,
+    Biometrika 6, 1908): right for values that are normal over the seeds. Introduced in chapter 06.
+    """
+    from scipy import stats
+
+    values = recorded(name, kind=kind)
+    if minus:
+        others = recorded(minus, kind=kind)
+        values = {seed: value - others[seed] for seed, value in values.items() if seed in others}
+    if len(values) < 2:
+        return None
+    half_width = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values.values()) / len(values) ** 0.5
+    return statistics.fmean(values.values()), float(half_width)

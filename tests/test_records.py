@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from course_lib import records, settings
 
@@ -158,3 +159,47 @@ def test_mean_and_sd_of_what_was_recorded(monkeypatch: pytest.MonkeyPatch, resul
     assert records.mean_and_sd("a") == f"0.9800 ± {statistics.stdev([0.98, 0.99, 0.97]):.4f} (3 seeds)"
     assert records.mean_and_sd("a") == "0.9800 ± 0.0100 (3 seeds)"
     assert records.mean_and_sd("b") == records.mean_and_sd("unknown") == "not recorded"
+
+
+# Hours of sleep gained by ten patients with either drug (Student, Biometrika 6, 1908).
+FIRST_DRUG = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
+SECOND_DRUG = (1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4)
+
+
+@pytest.fixture
+def sleep(monkeypatch: pytest.MonkeyPatch, results: Path) -> Path:
+    """Student's data as records, a patient a seed; the second drug was given in another order."""
+    monkeypatch.setattr(records, "read", functools.partial(records.read, results))
+    first = [record(value, patient, "first") for patient, value in enumerate(FIRST_DRUG)]
+    second = [record(value, patient, "second") for patient, value in enumerate(SECOND_DRUG)]
+    return write(results, *first, *reversed(second), record(99.0, 77, "second"), record(5.0, 1, "first", kind="claim"))
+
+
+def test_interval_of_student_s_sleep_data(sleep: Path) -> None:
+    found = records.mean_interval("second", minus="first")  # patient 77 had one drug only
+    assert found is not None
+    mean, half = found
+    assert mean == pytest.approx(1.58)
+    # R's help page of t.test, paired: 95 percent confidence interval −2.4598858 to −0.7001142 of first less second
+    assert (mean - half, mean + half) == pytest.approx((0.7001142, 2.4598858), abs=1e-7)
+    swapped = records.mean_interval("first", minus="second")
+    assert swapped == pytest.approx((-mean, half))
+
+
+def test_interval_of_one_series_is_that_of_scipy(sleep: Path) -> None:
+    found = records.mean_interval("first")
+    assert found is not None
+    low, high = stats.ttest_1samp(FIRST_DRUG, 0).confidence_interval(0.95)
+    assert (found[0] - found[1], found[0] + found[1]) == pytest.approx((low, high))
+
+
+def test_interval_needs_two_seeds(sleep: Path) -> None:
+    assert records.mean_interval("unknown") is None
+    assert records.mean_interval("first", minus="unknown") is None
+    assert records.mean_interval("first", kind="claim") is None
+
+
+def test_two_seeds_have_the_wide_interval_of_the_tables(monkeypatch: pytest.MonkeyPatch, results: Path) -> None:
+    monkeypatch.setattr(records, "read", functools.partial(records.read, results))
+    write(results, record(1.0, 0), record(3.0, 1))
+    assert records.mean_interval("a") == pytest.approx((2.0, 12.706), abs=1e-3)  # t = 12.706, and sd/√2 = 1

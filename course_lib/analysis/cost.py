@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from course_lib.analysis.graph import Call, is_elementwise, trace
+from course_lib.models.augmentation import RandomCropFlip
 from course_lib.models.dense_prediction import DilatedPooling2D
 from course_lib.models.layers import (
     EverySecond,
@@ -33,12 +34,13 @@ _FREE: tuple[Any, ...] = (
     DilatedPooling2D,
     EverySecond,
     LocalResponseNormalization,
+    RandomCropFlip,
     *_kinds(
-        "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "BatchNormalization", "Concatenate",
-        "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "GroupNormalization",
-        "Identity", "InputLayer", "LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum", "Multiply",
-        "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Rescaling", "Reshape",
-        "Softmax", "Subtract", "UnitNormalization",
+        "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "BatchNormalization", "CenterCrop",
+        "Concatenate", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise",
+        "GroupNormalization", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU", "Masking", "Maximum",
+        "Minimum", "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector",
+        "Rescaling", "Reshape", "Softmax", "Subtract", "UnitNormalization",
     ),
     *(
         kind

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from course_lib import settings
 from course_lib.models.layers import EverySecond, RadialBasis, SparseConv2D, Subsampling, fan_in_uniform, scaled_tanh
-
-WEIGHTS = settings.REPOSITORY / "data" / "weights"
+from course_lib.models.weights import WEIGHTS, load
 
 # Table I of the paper: which of the six maps of S2 each of the sixteen maps of C3 sees.
 C3_TABLE: tuple[tuple[int, ...], ...] = (
@@ -125,13 +121,4 @@ def load_lenet5(folder: Path = WEIGHTS) -> keras.Sequential:
 
     Raises ValueError where card or weights are missing, or the weights are not those of the card.
     """
-    card_path, path = folder / "lenet5.json", folder / "lenet5.weights.h5"
-    if not card_path.is_file():
-        raise ValueError(f"{card_path}: the card of the weights is missing. Restore: git checkout data")
-    card = json.loads(card_path.read_text(encoding="utf-8"))
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
-    if found != card["sha256"]:
-        raise ValueError(f"{path}: these are not the weights of its card (sha256 {found}). Restore: git checkout data")
-    model = lenet5(activation=card["activation"], pooling=card["pooling"])
-    model.load_weights(path)
-    return model
+    return load("lenet5", lambda card: lenet5(activation=card["activation"], pooling=card["pooling"]), folder)

@@ -110,8 +110,8 @@ plots.show(
 # | 03 | receptive fields and depth | yes |
 # | 04 | heartbeats: LeNet in one dimension | yes |
 # | 05 | dilation, and a label for every pixel | yes |
-# | 06 | the art of training | to come |
-# | 07 | transfer | to come |
+# | 06 | the art of training | yes |
+# | 07 | transfer | yes |
 # | 08 | compression | to come |
 # | 09 | robustness | to come |
 # | 10 | capstone: a monitor for heartbeats | to come |
