@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     alexnet.set_defaults(run=_train_alexnet)
     source = networks.add_parser("source", help="the network of chapter 07, on the source half of the photographs")
     source.add_argument("--data", choices=["any", "full", "sample"], default="any", help="CIFAR-10, or the sample")
-    source.add_argument("--epochs", type=int, default=20)
+    source.add_argument("--epochs", type=int, default=15)
     source.add_argument("--learning-rate", type=float, default=3e-3)
     source.set_defaults(run=_train_source)
     for network in (lenet5, alexnet, source):
