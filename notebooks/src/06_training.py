@@ -373,7 +373,7 @@ for name, (activation, start) in RUNS.items():
 
 # %%
 woken = {}
-bands = {"ReLU": (5, 85), "leaky, slope 0.01": (0, 85), "leaky, slope 0.3": (35, 100)}
+bands = {"ReLU": (0, 70), "leaky, slope 0.01": (0, 50), "leaky, slope 0.3": (40, 100)}
 for name in ("ReLU", *LEAKY):
     awake = {layer: mask & ~dead[name][layer] for layer, mask in silenced.items()}
     woken[name] = 100 * count(awake) / count(silenced)
@@ -415,10 +415,10 @@ print("chosen:", slope)
 claim("large-step-kills-units", 100 - woken["ReLU"])
 claim("leaky-relu-revives", woken[slope])
 claim("dead-units-cost-accuracy", lenet_accuracy[slope][1] - lenet_accuracy["ReLU"][1])
-for name, band in {"no step": (97, 99.5), "ReLU": (85, 99), slope: (85, 99)}.items():
+for name, band in {"no step": (98, 99.4), "ReLU": (80, 98), slope: (82, 98)}.items():
     name_of_check = "chosen slope" if name == slope else name
     expect(f"{name_of_check}: test accuracy in the end, %", lenet_accuracy[name][1], full=band, quick=(5, 100))
-expect("chosen slope: silenced units that wake, %", woken[slope], full=(0, 100), quick=(0, 100))
+expect("chosen slope: silenced units that wake, %", woken[slope], full=(40, 100), quick=(0, 100))
 
 # %% [markdown]
 # ## 3. How sure is the network, and is it right to be?
@@ -719,7 +719,7 @@ tried = np.geomspace(0.25, 8, 201)  # the same with nothing but eyes
 losses = [negative_log_likelihood(validation_scores, validation_labels, temperature) for temperature in tried]
 print(f"lowest of 201 temperatures: {tried[np.argmin(losses)]:.2f}; fitted: {temperatures['hard']:.2f}")
 for name, temperature in temperatures.items():
-    expect(f"temperature, {name} labels", temperature, full=(0.3, 4), quick=(0.01, 50))
+    expect(f"temperature, {name} labels", temperature, full=(0.9, 2), quick=(0.01, 50))
 
 # %% [markdown]
 # ### Four reliability diagrams
@@ -784,12 +784,12 @@ from course_lib.records import mean_interval
 
 top_1 = {name: 100 * float(first_right[name].mean()) for name in ("hard", "smoothed")}
 for name, value in top_1.items():
-    expect(f"{name} labels: test accuracy, %", value, full=(60, 75), quick=(5, 100))
-for name in VARIANTS:
-    expect(f"{name}: calibration error, %", calibration[name], full=(0, 30), quick=(0, 60))
-    expect(f"{name}: negative log-likelihood", likelihood[name], full=(0.8, 2), quick=(0.01, 5))
+    expect(f"{name} labels: test accuracy, %", value, full=(63, 70), quick=(5, 100))
+for name, band in zip(VARIANTS, ((7, 15), (0.3, 3.5), (1, 7), (0.3, 3.5)), strict=True):
+    expect(f"{name}: calibration error, %", calibration[name], full=band, quick=(0, 60))
+    expect(f"{name}: negative log-likelihood", likelihood[name], full=(0.9, 1.2), quick=(0.01, 5))
 too_sure = 100 * float(softmax(hard_scores).max(axis=1).mean()) - top_1["hard"]
-expect("hard labels: confidence less accuracy, points", too_sure, full=(1, 30), quick=(-50, 80))
+expect("hard labels: confidence less accuracy, points", too_sure, full=(6, 16), quick=(-50, 80))
 claim("smoothing-keeps-top1", abs(top_1["smoothed"] - top_1["hard"]))
 claim("smoothing-calibrates", calibration["hard"] / calibration["smoothed"])
 
@@ -812,7 +812,7 @@ for after, before, score in changes:
 
 # %%
 changed = 100 * (hard_scores.argmax(axis=1) != smooth_scores.argmax(axis=1)).mean()
-expect("test images whose first class smoothing changed, %", changed, full=(10, 45), quick=(0, 100))
+expect("test images whose first class smoothing changed, %", changed, full=(20, 32), quick=(0, 100))
 one_only = np.count_nonzero(first_right["hard"] != first_right["smoothed"])
 noise = 100 * np.sqrt(one_only) / len(test_labels)
 expect("standard error of the difference in accuracy, points", noise, full=(0.2, 0.7), quick=(0, 5))
@@ -989,7 +989,7 @@ for row, column in zip(*np.unravel_index(commonest, mistakes.shape), strict=True
     print(f"{photos.classes[row]:>10} taken for {photos.classes[column]:<10} {mistakes[row, column]:>4} times")
 share = 100 * mistakes.flat[commonest].sum() / mistakes.sum()
 print(f"These ten of 90 pairs hold {share:.0f} % of all mistakes.")
-expect("mistakes in the ten commonest of 90 pairs, %", share, full=(20, 70), quick=(11, 100))
+expect("mistakes in the ten commonest of 90 pairs, %", share, full=(27, 40), quick=(11, 100))
 
 # %% [markdown]
 # And where the first guess is wrong, is the second right? By chance, it would be in one case of nine; and one of the
@@ -1000,8 +1000,8 @@ place = (order == true[:, None]).argmax(axis=1)  # of the true class, 0 for the 
 wrong = place[place > 0]
 second = 100 * (wrong == 1).mean()
 forgiven = 100 * (wrong < 5).mean()
-expect("second guess right where the first was wrong, %", second, full=(35, 75), quick=(0, 100))
-expect("mistakes that top-5 forgives, %", forgiven, full=(65, 100), quick=(20, 100))
+expect("second guess right where the first was wrong, %", second, full=(42, 57), quick=(0, 100))
+expect("mistakes that top-5 forgives, %", forgiven, full=(86, 95), quick=(20, 100))
 claim("top5-forgives-neighbours", forgiven - 400 / 9)
 
 # %% [markdown]
@@ -1030,7 +1030,7 @@ plots.show(
 for name, values in lines.items():
     print(f"{name:<16}", *(f"{value:6.1f}" for value in values))
 claim("top5-follows-from-neighbourhoods", np.abs(lines["model, m = 10"] - top)[1:].max())
-expect("top-5 of the network on test, %", top[-1], full=(90, 100), quick=(40, 100))
+expect("top-5 of the network on test, %", top[-1], full=(95, 98.5), quick=(40, 100))
 
 # %% [markdown]
 # ### What top-5 cannot tell
@@ -1324,19 +1324,23 @@ for name, way in WAYS.items():
 
 
 # %%
-def judged(data, rare, scores):
+def judged(data, rare, scores, bands):
     """Print and check what each way finds, at the threshold 0.5 and at a precision of 50 %; return the latter."""
     at_50 = {}
     for name, score in scores.items():
         at_half = 100 * (score[rare] > 0).mean()
         at_50[name] = 100 * sensitivity_at_precision(rare, score, 0.5, prevalence=1 / 1001)
         print(f"{name}: {1000 * (score[~rare] > 0).mean():.2f} false alarms in 1,000 at the threshold 0.5")
-        expect(f"{data}, {name}: sensitivity at the threshold 0.5, %", at_half, full=(0, 100), quick=(0, 100))
-        expect(f"{data}, {name}: sensitivity at 50 % precision, %", at_50[name], full=(0, 100), quick=(0, 100))
+        expect(f"{data}, {name}: sensitivity at the threshold 0.5, %", at_half, full=bands[name][0], quick=(0, 100))
+        expect(f"{data}, {name}: sensitivity at 50 % precision, %", at_50[name], full=bands[name][1], quick=(0, 100))
     return at_50
 
 
-found_digits = judged("digits", is_eight, digit_scores)
+BANDS = {
+    "cross-entropy": ((0, 60), (50, 85)), "class weights": ((50, 82), (62, 88)),
+    "resampling": ((50, 85), (70, 95)), "focal loss": ((45, 82), (62, 90)),
+}  # fmt: skip
+found_digits = judged("digits", is_eight, digit_scores, BANDS)
 claim("rare-class-is-ignored", 100 * (digit_scores["cross-entropy"][is_eight] > 0).mean())
 claim("focal-rescues-rare-digit", found_digits["focal loss"] - found_digits["cross-entropy"])
 
@@ -1392,7 +1396,8 @@ for name in course.size(quick=("cross-entropy", "focal loss"), full=tuple(BEAT_W
     beat_scores[name] = scored(network, strangers.windows)
 
 # %%
-found_beats = judged("heartbeats", ventricular, beat_scores)
+anything = dict.fromkeys(BEAT_WAYS, ((0, 100), (0, 100)))  # the recorded seeds run from none to nearly all
+found_beats = judged("heartbeats", ventricular, beat_scores, anything)
 claim("focal-rescues-rare-heartbeat", found_beats["focal loss"] - found_beats["cross-entropy"])
 
 # %%
@@ -1643,8 +1648,8 @@ def check(name, score="test accuracy, %"):
 
 
 for name, (training, tested) in recipe_scores.items():
-    expect(check(name), tested, full=(40, 65), quick=(5, 100))
-    expect(check(name, "training less test accuracy, points"), training - tested, full=(-5, 60), quick=(-50, 100))
+    expect(check(name), tested, full=(38, 62), quick=(5, 100))
+    expect(check(name, "training less test accuracy, points"), training - tested, full=(0, 55), quick=(-50, 100))
 
 # %% [markdown]
 # Now all seeds. The chapter was run with the seeds 0 to 4, and the results are recorded. A seed sets the first weights,
@@ -1720,7 +1725,7 @@ plots.show(
 gain = {name: tested - recipe_scores["none"][1] for name, (_, tested) in recipe_scores.items()}
 alone = sum(gain.get(f"+ {piece}", 0) for piece in PIECES)
 print(f"sum of what each buys alone {alone:+.1f} points, all together {gain['all']:+.1f} points")
-expect("recipe: all together less the sum, points", gain["all"] - alone, full=(-10, 10), quick=(-100, 100))
+expect("recipe: all together less the sum, points", gain["all"] - alone, full=(-18, 8), quick=(-100, 100))
 if balance := mean_interval("recipe: all together less the sum, points"):
     print(f"all together less the sum, over the recorded seeds: {balance[0]:+.1f} ± {balance[1]:.1f} points")
 
