@@ -1774,8 +1774,8 @@ Markdown(course_lib.claims_table(chapter=6))
 # **One step too large does silence units, and most stay silent.** Ordinary training woke between one and four in ten.
 # They wake because the layers before them go on learning.
 #
-# **Leaky ReLU wakes them if it leaks enough.** The sources speak of a tiny slope, and its inventors took 0.01. With that
-# slope fewer units woke than with ReLU. With 0.3 it was six to eight in ten.
+# **Leaky ReLU wakes them if it leaks enough.** The sources speak of a tiny slope, and its inventors took 0.01. With
+# that slope fewer units woke than with ReLU. With 0.3 it was six to eight in ten.
 #
 # **What dead units cost is not settled here.** After the step all networks stayed five to ten points behind the one
 # without it. But networks whose units woke were now better and now worse than those whose units slept on. The step also
@@ -1815,7 +1815,8 @@ Markdown(course_lib.claims_table(chapter=6))
 # The sheet `exercises/06_training.ipynb` has five questions. Hints open one at a time; `exercises/solutions/` has the
 # answers. More to try right here:
 #
-# 1. By hand: a unit has the bias −‖w‖ and normal inputs. Over how many examples is it dead with a probability below 1 %?
+# 1. By hand: a unit has the bias −‖w‖ and normal inputs. Over how many examples is it dead with a probability below
+#    1 %?
 # 2. Set the biases of the silenced units of the damaged LeNet to 0 (`get_weights`, `set_weights`). How many answer
 #    again? Does accuracy recover faster?
 # 3. Fit the temperature to training photographs in place of validation ones. What comes out, and why is it useless?
@@ -1823,8 +1824,8 @@ Markdown(course_lib.claims_table(chapter=6))
 #    smoothing changed?
 # 5. Half of the pictures have a lead of 1, half of 3 (m = 10). Compute top-1 and top-5 of all. Then fit one lead to
 #    that top-1. In which direction is its top-5 off?
-# 6. Start the last bias of the digit's network at log(1/1000). What does that change for cross-entropy? And what is left
-#    of each gain after twice the epochs?
+# 6. Start the last bias of the digit's network at log(1/1000). What does that change for cross-entropy? And what is
+#    left of each gain after twice the epochs?
 # 7. Give all twelve recipes the rate 0.03. What does momentum "buy" now, and what was really compared?
 # 8. Train "all" and "− dropout" for 60 epochs. Does dropout pay now?
 #
