@@ -241,7 +241,7 @@ def fisher_information(
 
     It is the diagonal of the Fisher information: the mean square, over images (n, h, w, c), of the gradient of the
     log-probability of a label drawn from the network's own answer. (The true label in its place would give something
-    else, the "empirical Fisher": Kunstner, Hennig and Balles, NeurIPS 2019.) With drawn labels the gradients of two
+    else, the "empirical Fisher": Kunstner, Balles and Hennig, NeurIPS 2019.) With drawn labels the gradients of two
     images have mean 0 and do not correlate. So the square of their sum has the sum of squares as its mean, and a batch
     takes one gradient. Batch normalisation runs in inference mode. Raises ValueError where there is no image.
     """
