@@ -1794,7 +1794,7 @@ Markdown(course_lib.claims_table(chapter=6))
 # is easily had.
 #
 # **At a thousand to one the rare digit is not ignored; it is ranked well and called too rarely.** At the threshold 0.5
-# plain cross-entropy finds between none and a quarter of the eights, by the luck of the seed. Yet at a precision of
+# plain cross-entropy finds none of the eights or up to a good quarter, by the luck of the seed. Yet at a precision of
 # 50 % the same network finds about two thirds. The threshold was wrong, not the order.
 #
 # **Focal loss helps with the digit, and so does simpler help.** It gains about ten points over cross-entropy, class
