@@ -327,8 +327,8 @@ expect("points lost with batches of 2", with_stored - with_batches[2], full=(10,
 expect("points lost with batches of 64", with_stored - with_batches[64], full=(-5, 10), quick=(-30, 50))
 
 # %% [markdown]
-# So freeze layers, not weights, and give batch normalisation batches that are not tiny. Where only tiny batches fit into
-# memory, freeze the normalisation as well.
+# So freeze layers, not weights, and give batch normalisation batches that are not tiny. Where only tiny batches fit
+# into memory, freeze the normalisation as well.
 #
 # ## 6. How many images are needed?
 #
@@ -413,8 +413,8 @@ claim("few-data-suffice", few_shot[better, HUNDRED] - few_shot["scratch", HUNDRE
 # %% [markdown]
 # ## 7. Learning rates
 #
-# For fine-tuning the rate has a second meaning. A small one keeps the weights near those of the source network. Here are
-# three rates, with 100 images a class, and for each the target with the new head and the source with the old one.
+# For fine-tuning the rate has a second meaning. A small one keeps the weights near those of the source network. Here
+# are three rates, with 100 images a class, and for each the target with the new head and the source with the old one.
 
 # %%
 by_rate = {RATES["fine-tuned"]: learned["fine-tuned", HUNDRED, 0]}
@@ -441,11 +441,12 @@ from course_lib.training.transfer import DiscriminativeAdam, rate_shares
 freeze(blank, depth=0)
 rule = DiscriminativeAdam(learning_rate=0.01, shares=rate_shares(blank, factor=2.6))
 head_and_first = [blank.get_layer(name).kernel for name in ("fc8", "conv1")]
-before = [np.array(kernel) for kernel in head_and_first]
+before = [ops.convert_to_numpy(kernel) for kernel in head_and_first]
 generator = np.random.default_rng(0)
 gradients = [generator.normal(size=variable.shape).astype("float32") for variable in blank.trainable_variables]
 rule.apply(gradients, blank.trainable_variables)
-steps = [np.median(np.abs(np.array(now) - was)) for now, was in zip(head_and_first, before, strict=True)]
+after = [ops.convert_to_numpy(kernel) for kernel in head_and_first]
+steps = [np.median(np.abs(now - was)) for now, was in zip(after, before, strict=True)]
 print(f"step of fc8 {steps[0]:.5f}, step of conv1 {steps[1]:.8f}; 2.6⁷ = {2.6**7:.0f}")
 expect("step of fc8 over step of conv1", steps[0] / steps[1], full=(795, 812), quick=(795, 812))
 
@@ -591,21 +592,28 @@ for weight in (2.0, 3.5, 5.0):
 
 # %% [markdown]
 # The plain pull holds all weights alike. But some hardly matter to the old task, and these should be free. What does a
-# weight matter? At the end of training the log-likelihood of the old task is at a top, where its slope is 0. How fast it
-# falls to the sides is its curvature. On average over answers drawn from the network itself, the curvature is the mean
-# **square of the gradient** of the log-probability: the **Fisher information** F. So charge
+# weight matter? At the end of training the log-likelihood of the old task is at a top, where its slope is 0. How fast
+# it falls to the sides is its curvature. On average over answers drawn from the network itself, the curvature is the
+# mean **square of the gradient** of the log-probability: the **Fisher information** F. So charge
 #
 # α / 2 · Σ F (w − w₀)²
 #
-# (Kirkpatrick and others, 2017: elastic weight consolidation). By hand, with one weight w and p = 1 / (1 + e^(−w x)) for
-# "yes". The gradient of log p is (1 − p) x, that of log (1 − p) is −p x. Answers are "yes" with probability p, so the
-# mean square is p (1 − p)² x² + (1 − p) p² x² = p (1 − p) x². At w = 0 it is x² / 4: 1 for an input of 2, and 0.0025 for
-# an input of 0.1. To move the first weight is 400 times as dear.
+# (Kirkpatrick and others, 2017: elastic weight consolidation). By hand, with one weight w and p = 1 / (1 + e^(−w x))
+# for "yes". The gradient of log p is (1 − p) x, that of log (1 − p) is −p x. Answers are "yes" with probability p, so
+# the mean square is p (1 − p)² x² + (1 − p) p² x² = p (1 − p) x². At w = 0 it is x² / 4: 1 for an input of 2, and
+# 0.0025 for an input of 0.1. To move the first weight is 400 times as dear.
 #
 # With five classes it is the same: draw a label from the answer, take the gradient, square it, average over images.
 
 # %%
+from functools import partial
+
 from course_lib.analysis.gradients import weight_gradients
+
+
+def log_probability(network, image, label):
+    """Return the log of the probability that the network gives to a label for an image (1, h, w, 3)."""
+    return ops.log_softmax(network(image))[0, label]
 
 
 def fisher_by_hand(network, images, seed):
@@ -615,7 +623,8 @@ def fisher_by_hand(network, images, seed):
     for image in images[:, None]:
         answer = np.asarray(ops.softmax(network(image)), "float64")[0]
         label = generator.choice(5, p=answer / answer.sum())
-        gradients = weight_gradients(lambda: ops.log_softmax(network(image))[0, label], trunk_variables(network))
+        here = partial(log_probability, network, image, label)
+        gradients = weight_gradients(here, trunk_variables(network))
         squares = [total + gradient**2 for total, gradient in zip(squares, gradients, strict=True)]
     return [total / len(images) for total in squares]
 
@@ -828,8 +837,8 @@ Markdown(course_lib.claims_table(chapter=7))
 # 1. By hand: how many numbers are left to train at depth 5? Check with `freeze(blank, depth=5)`.
 # 2. In section 5 the careless trunk let its statistics move. Put the old ones back, layer by layer, with `get_weights`
 #    and `set_weights`. What does the old head say now?
-# 3. Train the head alone first, then everything, each for half of the steps (Kumar and others, 2022). Where on the plane
-#    does this network lie, beside plain fine-tuning?
+# 3. Train the head alone first, then everything, each for half of the steps (Kumar and others, 2022). Where on the
+#    plane does this network lie, beside plain fine-tuning?
 # 4. Join the two remedies: discriminative rates and a Fisher pull. Is the point beyond both curves?
 # 5. Swap the tasks: take the odd classes as the source (`course train source` trains on the even ones; `fit` on
 #    `target.train` does the other). Which probes change?
@@ -848,8 +857,8 @@ Markdown(course_lib.claims_table(chapter=7))
 #   *Advances in Neural Information Processing Systems* 32, 2019. Why labels are drawn.
 # - M. McCloskey, N. J. Cohen, "Catastrophic interference in connectionist networks: the sequential learning problem",
 #   *Psychology of Learning and Motivation* 24:109–165, 1989. Forgetting, first described.
-# - S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift",
-#   ICML 2015.
+# - S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
+#   shift", ICML 2015.
 # - G. Alain, Y. Bengio, "Understanding intermediate layers using linear classifier probes", ICLR workshop, 2017.
 # - A. Kumar, A. Raghunathan, R. Jones, T. Ma, P. Liang, "Fine-tuning can distort pretrained features and underperform
 #   out-of-distribution", ICLR 2022.
