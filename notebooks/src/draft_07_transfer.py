@@ -161,7 +161,7 @@ def with_new_head():
 
 
 network = with_new_head()
-trunks = [keras.Sequential(each.layers[:-1]).predict(some, verbose=0) for each in (swapped, network)]
+trunks = [np.asarray(keras.Sequential(each.layers[:-1])(some)) for each in (swapped, network)]
 assert np.array_equal(*trunks)
 assert network.get_layer("conv1") is not old.get_layer("conv1")
 print("the learned layers:", *(group[0].name for group in learned_layers(network)))
@@ -656,7 +656,7 @@ expect("percent of the information that one percent of the weights has", held_by
 
 # %%
 STRENGTHS = {
-    "plain": course.size(quick=(0.1,), full=(0.01, 0.1, 0.3)),
+    "plain": course.size(quick=(), full=(0.01, 0.1, 0.3)),
     "Fisher": course.size(quick=(0.3,), full=(0.03, 0.3, 1.0)),
 }
 pulled = {kind: {} for kind in STRENGTHS}
@@ -740,17 +740,17 @@ claim("late-layers-are-specific", reused[2] - reused[5])
 
 
 # %%
-def layer_values(network, images):
-    """Return for each of the first seven learned layers its values for the images, (n, values), maps as field means."""
+def reader(network):
+    """Return a network that gives the values of each of the first seven learned layers, (n, values), fields averaged."""
     outputs = []
     for number in range(1, 8):
         maps = network.get_layer(f"relu{number}").output
         size = maps.shape[1] // 3
         outputs.append(layers.Reshape((-1,))(layers.AveragePooling2D(size, size)(maps)) if number < 6 else maps)
-    return keras.Model(network.inputs, outputs).predict(images, batch_size=500, verbose=0)
+    return keras.Model(network.inputs, outputs)
 
 
-def probe(learn, labels, test, test_labels):
+def probe(learn, test, labels, test_labels):
     """Return the accuracy, %, of least squares on values (n, d): fitted to `learn`, measured on `test`."""
     mean, deviation = learn.mean(axis=0), learn.std(axis=0) + 1e-3
     learn, test = (np.insert((part - mean) / deviation, 0, 1, axis=1).astype("float64") for part in (learn, test))
@@ -763,10 +763,11 @@ def probe(learn, labels, test, test_labels):
 keras.utils.set_random_seed(course.seed)
 probed = {}
 for trunk, network in (("source network", old), ("random weights", transfer_network(classes=5))):
+    read = reader(network)
     for name, task in (("source", source), ("target", target)):
-        learning = task.train.take(0, course.size(quick=300, full=5_000))
-        values = zip(layer_values(network, learning.images), layer_values(network, task.test.images), strict=True)
-        probed[trunk, name] = [probe(seen, learning.labels, new, task.test.labels) for seen, new in values]
+        seen = task.train.take(0, course.size(quick=300, full=5_000))
+        values = [read.predict(part.images, batch_size=500, verbose=0) for part in (seen, task.test)]
+        probed[trunk, name] = [probe(*pair, seen.labels, task.test.labels) for pair in zip(*values, strict=True)]
 
 # %%
 for layer, number in (("conv1", 0), ("conv3", 2), ("fc7", 6)):
