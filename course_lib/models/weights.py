@@ -27,7 +27,7 @@ def save(model: keras.Model, name: str, folder: Path, facts: Card) -> Card:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.weights.h5"
-    plain = keras.models.clone_model(model)  # on one device
+    plain = type(model).from_config(model.get_config())  # on one device, and not compiled
     plain.set_weights(model.get_weights())
     plain.optimizer = None
     plain.save_weights(path)
