@@ -120,6 +120,13 @@ def test_networks_whose_layers_have_no_order_are_refused() -> None:
     early = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(name="first"), layers.Dense(2)])
     with pytest.raises(ValueError, match=r"first of .* stands before the first learned layer"):
         learned_layers(early)
+    with pytest.raises(ValueError, match="later has no weights yet"):
+        learned_layers(keras.Sequential([layers.Dense(2)], name="later"))
+
+
+def test_a_kernel_in_two_parts_is_one_learned_layer() -> None:
+    parts = [layers.SeparableConv2D(2, 3), layers.Flatten(), layers.Dense(2)]
+    assert [len(group) for group in learned_layers(keras.Sequential([keras.Input((3, 3, 1)), *parts]))] == [2, 1]
 
 
 def test_freeze_counts_what_is_left_and_thaws_the_rest() -> None:
@@ -175,8 +182,27 @@ def test_a_transplant_copies_the_first_layers_and_leaves_a_fresh_head(depth: int
 
 
 def test_a_transplant_that_does_not_fit_is_refused() -> None:
+    donor, receiver = small(0), small(1, classes=5)
+    before = values(receiver)
     with pytest.raises(ValueError, match=r"head of small has weights of shapes \[\(6, 3\), \(3,\)\].*\(6, 5\)"):
-        transplant(small(), small(classes=5), 3)
+        transplant(donor, receiver, 3)
+    plain = keras.Sequential([keras.Input((4,)), layers.Dense(5, use_bias=False, name="bare"), layers.Dense(6)])
+    with pytest.raises(ValueError, match=r"dense.* of small has .*, bare of .* has \[\(4, 5\)\]"):
+        transplant(donor, plain, 1)
+    for was, now in zip(before, values(receiver), strict=True):  # nothing is copied by halves
+        for old, new in zip(was, now, strict=True):
+            np.testing.assert_array_equal(old, new)
+
+
+def test_a_transplant_passes_over_layers_without_weights() -> None:
+    chain = [layers.Dense(5, name="first"), layers.Dropout(0.5), layers.ReLU(), layers.Dense(2)]
+    with_dropout = keras.Sequential([keras.Input((4,)), *chain])
+    without = keras.Sequential([keras.Input((4,)), layers.Dense(5, name="only"), layers.Dense(3)])
+    transplant(with_dropout, without, 1)
+    np.testing.assert_array_equal(without.get_layer("only").kernel, with_dropout.get_layer("first").kernel)
+
+
+def test_a_transplant_deeper_than_a_network_is_refused() -> None:
     with pytest.raises(ValueError, match=r"transplant\(depth=4\)"):
         transplant(small(), small(), 4)
 
@@ -205,6 +231,8 @@ def test_rates_fall_by_the_factor_with_the_distance_from_the_head() -> None:
     expected = [[1 / 4] * 3, [1 / 2] * 3, [1, 1]]  # kernel, scale and offset, twice; kernel and bias of the head
     assert [[shares[variable.path] for variable in group] for group in trainable(network)] == expected
     assert len(shares) == 8
+    freeze(network, 2)
+    assert rate_shares(network, 2) == shares  # a layer that thaws later has its share
     assert min(rate_shares(network).values()) == pytest.approx(1 / 6.76)
     assert set(rate_shares(network, 1).values()) == {1}
     with pytest.raises(ValueError, match=r"factor=0\.5"):
@@ -244,6 +272,14 @@ def test_the_first_step_of_training_is_shared_out() -> None:
         for step, full in zip(steps, full_steps, strict=True):
             assert np.abs(full).max() == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the rate
             np.testing.assert_allclose(step, share * full, rtol=1e-4, atol=3e-7)
+
+
+def test_a_weight_without_a_share_is_refused() -> None:
+    network = small()
+    shares = rate_shares(network)
+    del shares[network.get_layer("head").kernel.path]
+    with pytest.raises(ValueError, match=r"has none for .*head/kernel: see rate_shares"):
+        DiscriminativeAdam(0.01, shares).build(network.trainable_variables)
 
 
 def test_shares_are_kept_with_the_optimizer() -> None:
@@ -305,6 +341,9 @@ def test_a_pull_that_cannot_be_is_refused() -> None:
         pull_to_old(small(), -1)
     with pytest.raises(ValueError, match=r"shapes \[\(4, 5\)\], the weights of the trunk \[\(4, 5\), \(5,\)"):
         pull_to_old(small(), 1, [np.ones((4, 5))])
+    decayed = keras.Sequential([keras.Input((4,)), layers.Dense(5, kernel_regularizer="l2"), layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"a regularizer of .*kernel"):
+        pull_to_old(decayed, 1)
 
 
 def test_the_fisher_information_of_an_even_choice_is_a_quarter_of_the_square() -> None:

@@ -95,20 +95,32 @@ def weights_name(source: ImageData) -> str:
 def learned_layers(network: keras.Model) -> list[list[keras.Layer]]:
     """Return the learned layers in order, each as a list: the layer with the kernel, then those that belong to it.
 
-    Raises ValueError for a network within the network, whose layers have no place in that order, and for weights
-    before the first kernel.
+    Raises ValueError for a network that has no weights yet, for a network within the network, whose layers have no
+    place in that order, and for weights before the first kernel.
     """
+    if not network.built:
+        raise ValueError(f"{network.name} has no weights yet: begin it with keras.Input, or call its build.")
     found: list[list[keras.Layer]] = []
     for layer in network.layers:
         if isinstance(layer, keras.Model):
             raise ValueError(f"{network.name} holds the network {layer.name}; give one whose layers stand in one row.")
-        if hasattr(layer, "kernel"):
+        if any("kernel" in weight.name for weight in layer.weights):
             found.append([layer])
         elif found:
             found[-1].append(layer)
         elif layer.weights:
             raise ValueError(f"{layer.name} of {network.name} has weights and stands before the first learned layer.")
     return found
+
+
+def _weights(group: list[keras.Layer]) -> list[keras.Variable]:
+    """Return the weights of a learned layer, means and variances of batch normalisation among them."""
+    return [weight for layer in group for weight in layer.weights]
+
+
+def _can_learn(group: list[keras.Layer]) -> list[keras.Variable]:
+    """Return the weights of a learned layer less those means and variances, frozen or not."""
+    return [weight for weight in _weights(group) if weight.name not in ("moving_mean", "moving_variance")]
 
 
 def _check_depth(call: str, network: keras.Model, depth: int) -> list[list[keras.Layer]]:
@@ -137,20 +149,20 @@ def transplant(donor: keras.Model, receiver: keras.Model, depth: int) -> keras.M
     """Copy the weights of the donor's first ``depth`` learned layers into the receiver, and return the receiver.
 
     With all but the last it puts a trained trunk under a fresh head; and a trunk that has learned something new under
-    the old head. Statistics of batch normalisation are copied as well. Raises ValueError where the shapes differ.
+    the old head. Statistics of batch normalisation are copied as well. Raises ValueError, with nothing copied, where
+    the shapes differ.
     """
-    pairs = zip(
-        _check_depth("transplant", donor, depth)[:depth], _check_depth("transplant", receiver, depth), strict=False
-    )
-    for ours, theirs in pairs:
-        for giver, taker in zip(ours, theirs, strict=True):
-            shapes = [[tuple(weight.shape) for weight in layer.weights] for layer in (giver, taker)]
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"{giver.name} of {donor.name} has weights of shapes {shapes[0]}, {taker.name} of {receiver.name} "
-                    f"has {shapes[1]}; a smaller depth leaves this layer out."
-                )
-            taker.set_weights(giver.get_weights())
+    groups = [_check_depth("transplant", network, depth)[:depth] for network in (donor, receiver)]
+    for ours, theirs in zip(*groups, strict=True):
+        shapes = [[tuple(weight.shape) for weight in _weights(group)] for group in (ours, theirs)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{ours[0].name} of {donor.name} has weights of shapes {shapes[0]}, {theirs[0].name} of "
+                f"{receiver.name} has {shapes[1]}; a smaller depth leaves this layer out."
+            )
+    for ours, theirs in zip(*groups, strict=True):
+        for giver, taker in zip(_weights(ours), _weights(theirs), strict=True):
+            taker.assign(giver)
     return receiver
 
 
@@ -165,8 +177,7 @@ def rate_shares(network: keras.Model, factor: float = 2.6) -> dict[str, float]:
     return {
         variable.path: factor**-distance
         for distance, group in enumerate(reversed(learned_layers(network)))
-        for layer in group
-        for variable in layer.trainable_variables
+        for variable in _can_learn(group)
     }
 
 
@@ -174,8 +185,9 @@ def rate_shares(network: keras.Model, factor: float = 2.6) -> dict[str, float]:
 class DiscriminativeAdam(keras.optimizers.Adam):
     """Adam whose learning rate is a share of the common one for each weight: ``shares`` of :func:`rate_shares`.
 
-    A weight without a share has the whole rate. To scale gradients instead would do nothing, since Adam divides by
-    their size. Keras' MultiOptimizer does the same with an Adam a layer, but has no rate of its own to report.
+    Without ``shares`` it is Adam; with them ValueError names a weight that has none, once training begins. To scale
+    gradients instead would do nothing, since Adam divides by their size. Keras' MultiOptimizer does the same with an
+    Adam a layer, but has no rate of its own to report.
     """
 
     def __init__(self, learning_rate: Any = 1e-3, shares: Mapping[str, float] | None = None, **more: Any) -> None:
@@ -183,8 +195,11 @@ class DiscriminativeAdam(keras.optimizers.Adam):
         self.shares = dict(shares or {})
 
     def build(self, variables: Any) -> None:
+        missing = [variable.path for variable in variables if self.shares and variable.path not in self.shares]
+        if missing:
+            raise ValueError(f"DiscriminativeAdam(shares=…) has none for {', '.join(missing)}: see rate_shares().")
         super().build(variables)
-        self._share_of = [self.shares.get(variable.path, 1.0) for variable in variables]
+        self._share_of = [self.shares[variable.path] if self.shares else 1.0 for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         super().update_step(gradient, variable, learning_rate * self._share_of[self._get_variable_index(variable)])
@@ -209,7 +224,8 @@ def pull_to_old(network: keras.Model, strength: float, importance: Sequence[Arra
     The last learned layer, the fresh head, is left out. Without ``importance`` all weights count alike: L2-SP of Li,
     Grandvalet and Davoine, ICML 2018. With the Fisher information of :func:`fisher_information` it is the elastic
     weight consolidation of Kirkpatrick and others, *PNAS* 114(13), 2017, equation 3. A strength of 0 takes the pull
-    away. Raises ValueError for a negative strength or an importance that does not fit the weights.
+    away. Raises ValueError for a negative strength, for an importance that does not fit the weights, and for a weight
+    with a regularizer of its own, whose place the pull would take.
     """
     if strength < 0:
         raise ValueError(f"pull_to_old(strength={strength}): it must not be negative.")
@@ -218,20 +234,16 @@ def pull_to_old(network: keras.Model, strength: float, importance: Sequence[Arra
     shapes = [tuple(variable.shape) for variable in variables], [np.shape(share) for share in shares]
     if shapes[0] != shapes[1]:
         raise ValueError(f"pull_to_old(importance=…) has shapes {shapes[1]}, the weights of the trunk {shapes[0]}.")
+    own = [variable.path for variable in variables if not isinstance(variable.regularizer, _Pull | None)]
+    if own:
+        raise ValueError(f"pull_to_old() would take the place of a regularizer of {', '.join(own)}.")
     for variable, share in zip(variables, shares, strict=True):
         variable.regularizer = _Pull(ops.convert_to_numpy(variable.value), strength, share) if strength else None
 
 
 def trunk_variables(network: keras.Model) -> list[keras.Variable]:
     """Return what all learned layers but the last can train, frozen or not: kernels, biases, scales and offsets."""
-    groups = learned_layers(network)[:-1]
-    every = [variable for group in groups for layer in group for variable in layer.variables]
-    return [variable for variable in every if not _is_statistic(variable)]
-
-
-def _is_statistic(variable: keras.Variable) -> bool:
-    """Return whether training moves it by no gradient: batch normalisation's means and variances, random states."""
-    return variable.name in ("moving_mean", "moving_variance", "seed_generator_state")
+    return [variable for group in learned_layers(network)[:-1] for variable in _can_learn(group)]
 
 
 def fisher_information(
