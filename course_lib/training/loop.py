@@ -246,11 +246,12 @@ def fit(
     steps = len(batches)
     if optimizer is None:
         optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps))
+    short = epochs * steps <= 200  # to trace several steps for one execution takes seconds, in fit and in predict
     model.compile(
         optimizer=optimizer,
         loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=list(metrics),
-        steps_per_execution=1 if _mirrored(model) else min(STEPS_PER_EXECUTION, steps),
+        steps_per_execution=1 if short or _mirrored(model) else min(STEPS_PER_EXECUTION, steps),
         # Keras' own choice on a GPU; on a CPU, under TensorFlow, XLA halved the speed of LeNet-5 (loop.py --choices).
         jit_compile="auto" if settings.gpus() or not tensorflow else False,
     )

@@ -217,7 +217,7 @@ expect("numbers to train in the head", freeze(blank, depth=7), exactly=325)
 from course_lib.training.loop import fit
 
 IMAGES, EPOCHS = course.size(quick=(500, 2), full=(2_500, 12))  # images an epoch, and epochs
-COUNTS = course.size(quick=(5, 50), full=(5, 20, 100, 500))  # target images a class
+COUNTS = course.size(quick=(50,), full=(5, 20, 100, 500))  # target images a class
 SOME, MOST = course.size(quick=(50, 50), full=(100, 500))
 spent = []  # seconds of each run
 
@@ -772,7 +772,7 @@ def reader(network):
     for number in range(1, 8):
         maps = network.get_layer(f"relu{number}").output
         side = maps.shape[1] // 3
-        outputs.append(layers.Flatten()(layers.AveragePooling2D(side, side)(maps)) if number < 6 else maps)
+        outputs.append(layers.Reshape((-1,))(layers.AveragePooling2D(side, side)(maps)) if number < 6 else maps)
     return keras.Model(network.inputs, outputs)
 
 
