@@ -310,9 +310,9 @@ assert np.array_equal(kernels[0], kernels[1]) and np.array_equal(kernels[0], ker
 print(f"source task before: {old_accuracy:.1f} %")
 by_layers, by_weights = ((on_source(network), on_target(network)) for network in (careful, careless))
 expect("points of the source task lost, layers frozen", old_accuracy - by_layers[0], exactly=0)
-expect("points of the source task lost, weights frozen", old_accuracy - by_weights[0], full=(0, 50), quick=(-50, 90))
-expect("layers frozen: target task, %", by_layers[1], full=(40, 90), quick=(5, 100))
-expect("weights frozen: target task, %", by_weights[1], full=(40, 90), quick=(5, 100))
+expect("points of the source task lost, weights frozen", old_accuracy - by_weights[0], full=(-1, 5), quick=(-50, 90))
+expect("layers frozen: target task, %", by_layers[1], full=(54, 62), quick=(5, 100))
+expect("weights frozen: target task, %", by_weights[1], full=(54, 62), quick=(5, 100))
 
 # %% [markdown]
 # How far did the stored means go? Maps have values of different size, so count in standard deviations of each map.
@@ -321,7 +321,18 @@ expect("weights frozen: target task, %", by_weights[1], full=(40, 90), quick=(5,
 for name in ("norm1", "norm7"):
     before, after = (network.get_layer(name).moving_mean.numpy() for network in (old, careless))
     moved = np.abs(after - before) / np.sqrt(old.get_layer(name).moving_variance)
-    expect(f"stored means of {name}: median move, standard deviations", np.median(moved), full=(0, 2), quick=(0, 5))
+    expect(f"stored means of {name}: median move, standard deviations", np.median(moved), full=(0, 0.2), quick=(0, 5))
+
+# %% [markdown]
+# Source and target have images of one kind, so the means move little, and little is lost. It is another matter where
+# the new images look different. Show the source network target images at half brightness, in training mode and once
+# each, and train nothing at all.
+
+# %%
+dimmed, dark = load_source(source, seed=course.seed), few(MOST).images / 2
+for start in range(0, len(dark), 50):
+    dimmed(dark[start : start + 50], training=True)
+expect("after dark images, nothing trained: source, %", on_source(dimmed), full=(60, 84), quick=(5, 100))
 
 # %% [markdown]
 # The second trap is the size of the batch (Wu and He, 2018). A mean over few images is uncertain, so an image's answer
@@ -349,8 +360,8 @@ with_stored = accuracy(old, piece)
 with_batches = {size: accuracy_in_batches(piece, size) for size in (2, 4, 16, 64)}
 for size, found in with_batches.items():
     print(f"batches of {size:>2}: {found:5.1f} %   with what is stored: {with_stored:.1f} %")
-expect("points lost with batches of 2", with_stored - with_batches[2], full=(10, 60), quick=(-20, 90))
-expect("points lost with batches of 64", with_stored - with_batches[64], full=(-5, 10), quick=(-30, 50))
+expect("points lost with batches of 2", with_stored - with_batches[2], full=(22, 45), quick=(-20, 90))
+expect("points lost with batches of 64", with_stored - with_batches[64], full=(-3, 5), quick=(-30, 50))
 
 # %% [markdown]
 # So freeze layers, not weights, and give batch normalisation batches that are not tiny. Where only tiny batches fit
@@ -384,8 +395,8 @@ few_shot = {way: [on_target(learned[way, count]) for count in COUNTS] for way in
 
 # %%
 for way, found in few_shot.items():
-    for count, value in zip(COUNTS, found, strict=True):
-        expect(f"{way}, {count} images a class: target task, %", value, full=(20, 90), quick=(5, 100))
+    for count, value, band in zip(COUNTS, found, ((30, 58), (41, 60), (51, 71), (54, 79)), strict=False):
+        expect(f"{way}, {count} images a class: target task, %", value, full=band, quick=(5, 100))
 
 # %%
 figure = plots.curves(COUNTS, few_shot, xlabel="target images a class", ylabel="test accuracy on the target task (%)")
@@ -418,8 +429,8 @@ for count, gained in gains.items():
 CAUTIOUS = RATES["fine-tuned"] / 10
 by_rate = {"chosen rate": learned["fine-tuned", SOME], "a tenth of it": train(begin(), few(SOME), CAUTIOUS)}
 for name, network in by_rate.items():
-    expect(f"{name}, {SOME} images a class: target, %", on_target(network), full=(40, 90), quick=(5, 100))
-    expect(f"{name}, {SOME} images a class: source, %", on_source(network), full=(15, 90), quick=(5, 100))
+    expect(f"{name}, {SOME} images a class: target, %", on_target(network), full=(53, 71), quick=(5, 100))
+    expect(f"{name}, {SOME} images a class: source, %", on_source(network), full=(28, 66), quick=(5, 100))
 
 # %% [markdown]
 # The head is new and has far to go. The first convolution already finds edges and has little to learn. So why one rate
@@ -463,8 +474,8 @@ for factor in course.size(quick=(2.6,), full=(1.5, 2.6, 5.0)):
 
 # %%
 for factor, (kept, gained) in discriminative.items():
-    expect(f"rates falling by {factor}: target, %", gained, full=(40, 90), quick=(5, 100))
-    expect(f"rates falling by {factor}: source, %", kept, full=(15, 90), quick=(5, 100))
+    expect(f"rates falling by {factor}: target, %", gained, full=(57, 75), quick=(5, 100))
+    expect(f"rates falling by {factor}: source, %", kept, full=(38, 86), quick=(5, 100))
 
 # %% [markdown]
 # ## 8. Plasticity against forgetting
@@ -490,8 +501,8 @@ freezing = {depth: (on_source(by_depth[depth]), on_target(by_depth[depth])) for 
 
 # %%
 for depth, (kept, gained) in freezing.items():
-    expect(f"depth {depth}: target, %", gained, full=(40, 90), quick=(5, 100))
-    expect(f"depth {depth}: source, %", kept, full=(15, 90), quick=(5, 100))
+    expect(f"depth {depth}: target, %", gained, full=(54, 79), quick=(5, 100))
+    expect(f"depth {depth}: source, %", kept, full=(28, 88), quick=(5, 100))
 
 # %%
 best = max(DEPTHS, key=lambda depth: on_target(by_depth[depth], target.validation))
@@ -662,7 +673,7 @@ for variable, share in zip(trunk_variables(old), importance, strict=True):
 # %%
 everything = np.sort(np.concatenate([share.ravel() for share in importance]))[::-1]
 held_by_few = 100 * everything[: len(everything) // 100].sum() / everything.sum()
-expect("percent of the information that one percent of the weights has", held_by_few, full=(5, 90), quick=(5, 100))
+expect("percent of the information that one percent of the weights has", held_by_few, full=(35, 55), quick=(5, 100))
 
 # %% [markdown]
 # The information needs images of the source, but only once. Afterwards it is one number a weight, and no image of the
@@ -689,8 +700,8 @@ for name in course.size(quick=("Fisher pull",), full=tuple(PULLS)):
 # %%
 for name, points in pulled.items():
     for strength, (kept, gained) in points.items():
-        expect(f"{name}, {strength:g}: target, %", gained, full=(40, 90), quick=(5, 100))
-        expect(f"{name}, {strength:g}: source, %", kept, full=(15, 90), quick=(5, 100))
+        expect(f"{name}, {strength:g}: target, %", gained, full=(54, 77), quick=(5, 100))
+        expect(f"{name}, {strength:g}: source, %", kept, full=(32, 88), quick=(5, 100))
 plane |= {f"{name}, strength": {0: freezing[0], **points} for name, points in pulled.items()}
 figure, axes = plt.subplots(figsize=(6.8, 5), layout="constrained")
 draw_plane(axes, plane)
@@ -724,7 +735,7 @@ for price in PRICES:
         expect(
             f"{price} points given up, {short}: source left, %",
             kept_after(points, price),
-            full=(25, 88),
+            full=(30, 85),
             quick=(0, 100),
         )
 
@@ -745,7 +756,7 @@ many, reused = few(course.size(quick=100, full=1_000)), {}
 for taken in (0, 2, 5):
     network = train(begin(taken, frozen=taken), many, RATES["scratch"], images=len(many))
     reused[taken] = on_target(network)
-    expect(f"first {taken} layers from the source: target, %", reused[taken], full=(50, 95), quick=(5, 100))
+    expect(f"first {taken} layers from the source: target, %", reused[taken], full=(66, 82), quick=(5, 100))
 
 # %%
 claim("early-layers-are-general", reused[0] - reused[2])
@@ -798,7 +809,7 @@ for trunk, network in (("source network", old), ("random weights", transfer_netw
 # %%
 for (name, trunk), found in probed.items():
     for layer, number in (("conv1", 0), ("conv3", 2), ("fc7", 6)):
-        expect(f"probe at {layer}, {trunk}: {name}, %", found[number], full=(20, 95), quick=(5, 100))
+        expect(f"probe at {layer}, {trunk}: {name}, %", found[number], full=(35, 90), quick=(5, 100))
 
 # %%
 names = [group[0].name for group in learned_layers(old)][:-1]
@@ -869,7 +880,33 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=7))
 
 # %% [markdown]
-# FINDINGS
+# **With a trained trunk, 100 images do the work of 500.** Fine-tuned on 100 images a class, the network is about eight
+# points ahead of one from scratch, and close to what scratch reaches with 500.
+#
+# **A frozen trunk is for very few images.** With 5 a class, frozen and fine-tuned are close, and the draw of the images
+# decides. From 100 on fine-tuning is far ahead, and with 500 the frozen trunk is behind even a network from scratch: it
+# is given features and cannot make its own.
+#
+# **To fine-tune is to forget.** Of 86 % on the source task about 35 % are left, where chance is 20 %.
+#
+# **Freezing the early layers protects nothing.** With three layers frozen the source task is as much forgotten as with
+# none, and the target is learned a little worse. What the old head needs comes from the late layers, and these were
+# free. Only with six layers frozen is more than half of the loss avoided, and then eleven points of the target are
+# gone. So the sources are right that early layers can stay as they are, and that too much freezing hinders. They are
+# wrong about what saves the old task.
+#
+# **Early layers are general, late ones are not.** Two convolutions from the source network serve the target better than
+# its own, by about three points: they have learned from four times as many images. All five together serve it worse.
+# The probes show the same from another side. Towards `fc7` the source task can be read off better and better. The
+# target can be read off best in the middle.
+#
+# **Small steps and pulls protect, and cost less than freezing.** For six points given up on the target, freezing leaves
+# less than half of the source task right. Discriminative rates and the plain pull leave about 60 %, and the pull
+# weighted by Fisher information more than 70 %. It needs images of the source once. Who has none takes the rates: they
+# are one line.
+#
+# **Batch normalisation did less harm than its name as a trap suggests, here.** The careless trunk lost one or two
+# points of the source task, since source and target look alike. Dark images cost about ten, without any training.
 #
 # What holds for all of these numbers: source and target are two halves of one data set, so this is near transfer. The
 # network is small, and its source task had about 22,500 images, not millions.
@@ -904,6 +941,10 @@ Markdown(course_lib.claims_table(chapter=7))
 #   *Psychology of Learning and Motivation* 24:109–165, 1989. Forgetting, first described.
 # - S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
 #   shift", ICML 2015.
+# - Y. Wu, K. He, "Group normalization", ECCV 2018. What small batches do to batch normalisation, and a way without
+#   batches.
+# - A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report, University of Toronto,
+#   2009. CIFAR-10.
 # - G. Alain, Y. Bengio, "Understanding intermediate layers using linear classifier probes", ICLR workshop, 2017.
 # - A. Kumar, A. Raghunathan, R. Jones, T. Ma, P. Liang, "Fine-tuning can distort pretrained features and underperform
 #   out-of-distribution", ICLR 2022.
