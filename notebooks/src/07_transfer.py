@@ -26,7 +26,7 @@
 # | Before you start | chapter 02 |
 # | Data | CIFAR-10; without it, patches of ten photographs that ship (numbers then differ) |
 # | Weights | four small networks in `data/weights/`, trained by this course; section 2 has the command |
-# | Running time, two cores | quick profile about a minute, full profile about 7 minutes |
+# | Running time, two cores | quick profile about a minute, full profile about 8 minutes |
 # | Sheet | `exercises/07_transfer.ipynb`, five questions |
 # | Elsewhere | Binder builds from `environment.yml`; on Colab, clone the repository and `pip install -e .` |
 
@@ -212,11 +212,14 @@ expect("numbers to train in the head", freeze(blank, depth=7), exactly=325)
 # network for the target that takes its first layers from the source network, and freezes some of them. `train` gives
 # each the same number of steps, 50 images a step: Adam with a rate that falls to 0 along half a cosine, random crops
 # and mirror images. Where there are few images, they are repeated.
+#
+# Mind the seed in `begin`. The source networks were trained with the seeds 0, 1 and 2. With the same seed, the fresh
+# head would be the very one that the source network began with, and its trunk has learned to serve that head.
 
 # %%
 from course_lib.training.loop import fit
 
-IMAGES, EPOCHS = course.size(quick=(500, 2), full=(2_500, 12))  # images an epoch, and epochs
+IMAGES, EPOCHS = course.size(quick=(500, 2), full=(2_500, 10))  # images an epoch, and epochs
 COUNTS = course.size(quick=(50,), full=(5, 20, 100, 500))  # target images a class
 SOME, MOST = course.size(quick=(50, 50), full=(100, 500))
 spent = []  # seconds of each run
@@ -232,7 +235,7 @@ def few(count):
 # %%
 def begin(taken=7, frozen=0):
     """Return a network for the target: its first `taken` layers from the source, the first `frozen` of them frozen."""
-    keras.utils.set_random_seed(course.seed)
+    keras.utils.set_random_seed(1_000 + course.seed)
     network = transplant(old, transfer_network(classes=5), depth=taken)
     freeze(network, frozen)
     return network
@@ -332,7 +335,7 @@ for name in ("norm1", "norm7"):
 dimmed, dark = load_source(source, seed=course.seed), few(MOST).images / 2
 for start in range(0, len(dark), 50):
     dimmed(dark[start : start + 50], training=True)
-expect("after dark images, nothing trained: source, %", on_source(dimmed), full=(60, 84), quick=(5, 100))
+expect("after dark images, nothing trained: source, %", on_source(dimmed), full=(65, 84), quick=(5, 100))
 
 # %% [markdown]
 # The second trap is the size of the batch (Wu and He, 2018). A mean over few images is uncertain, so an image's answer
@@ -377,9 +380,9 @@ expect("points lost with batches of 64", with_stored - with_batches[64], full=(-
 # - **fine-tuned**: the trunk of the source network, everything trained.
 #
 # A fair comparison gives each way its own learning rate. With 100 images a class we tried 0.001, 0.003 and 0.01 from
-# scratch, the same and 0.0003 for fine-tuning, and 0.003, 0.01 and 0.03 for the head alone. We chose on the target's
-# validation images, with seed 0. The same rates serve the other counts, where another might be better. And the
-# validation images are many more than five a class: whoever has only those cannot choose so well.
+# scratch, the same and 0.0003 for fine-tuning, and 0.003, 0.01 and 0.03 for the head alone, in runs of 12 epochs. We
+# chose on the target's validation images, with seed 0. The same rates serve the other counts, where another might be
+# better. And the validation images are many more than five a class: whoever has only those cannot choose so well.
 #
 # The frozen network of section 5 is one of these runs.
 
@@ -395,7 +398,7 @@ few_shot = {way: [on_target(learned[way, count]) for count in COUNTS] for way in
 
 # %%
 for way, found in few_shot.items():
-    for count, value, band in zip(COUNTS, found, ((30, 58), (41, 60), (51, 71), (54, 79)), strict=False):
+    for count, value, band in zip(COUNTS, found, ((30, 60), (40, 62), (51, 71), (53, 79)), strict=False):
         expect(f"{way}, {count} images a class: target task, %", value, full=band, quick=(5, 100))
 
 # %%
@@ -429,8 +432,8 @@ for count, gained in gains.items():
 CAUTIOUS = RATES["fine-tuned"] / 10
 by_rate = {"chosen rate": learned["fine-tuned", SOME], "a tenth of it": train(begin(), few(SOME), CAUTIOUS)}
 for name, network in by_rate.items():
-    expect(f"{name}, {SOME} images a class: target, %", on_target(network), full=(53, 71), quick=(5, 100))
-    expect(f"{name}, {SOME} images a class: source, %", on_source(network), full=(28, 66), quick=(5, 100))
+    expect(f"{name}, {SOME} images a class: target, %", on_target(network), full=(55, 71), quick=(5, 100))
+    expect(f"{name}, {SOME} images a class: source, %", on_source(network), full=(42, 84), quick=(5, 100))
 
 # %% [markdown]
 # The head is new and has far to go. The first convolution already finds edges and has little to learn. So why one rate
@@ -458,14 +461,14 @@ print(f"step of fc8 {steps[0]:.5f}, step of conv1 {steps[1]:.8f}; 2.6⁷ = {2.6*
 expect("step of fc8 over step of conv1", steps[0] / steps[1], full=(795, 812), quick=(795, 812))
 
 # %% [markdown]
-# Now train with it on the most images we use, at the rate of fine-tuning and with three factors: that of the paper, a
-# smaller and a larger one. The results go into the picture of the next section.
+# Now train with it on the most images we use, at the rate of fine-tuning and with two factors, one on either side of
+# the paper's. The results go into the picture of the next section.
 
 # %%
 from keras.optimizers.schedules import CosineDecay
 
 discriminative = {}
-for factor in course.size(quick=(2.6,), full=(1.5, 2.6, 5.0)):
+for factor in course.size(quick=(2,), full=(2, 4)):
     network = begin()
     schedule = CosineDecay(RATES["fine-tuned"], EPOCHS * IMAGES // 50)
     rule = DiscriminativeAdam(schedule, rate_shares(network, factor))
@@ -474,8 +477,8 @@ for factor in course.size(quick=(2.6,), full=(1.5, 2.6, 5.0)):
 
 # %%
 for factor, (kept, gained) in discriminative.items():
-    expect(f"rates falling by {factor}: target, %", gained, full=(57, 75), quick=(5, 100))
-    expect(f"rates falling by {factor}: source, %", kept, full=(38, 86), quick=(5, 100))
+    expect(f"rates falling by {factor}: target, %", gained, full=(57, 74), quick=(5, 100))
+    expect(f"rates falling by {factor}: source, %", kept, full=(66, 88), quick=(5, 100))
 
 # %% [markdown]
 # ## 8. Plasticity against forgetting
@@ -488,12 +491,12 @@ for factor, (kept, gained) in discriminative.items():
 # We measure what a user of the old head would see. A head fitted anew to the new trunk might still tell the source
 # classes apart.
 #
-# The target is learned from 500 images a class eight times, with 0, 1, … 7 layers frozen. Depth 0 is fine-tuning and
-# depth 7 is the frozen trunk, both from section 6. Depth 7 keeps the rate that suits the head alone, 0.01; all others
+# The target is learned from 500 images a class with 0, 2, 3, … 7 layers frozen. Depth 0 is fine-tuning and depth 7 is
+# the frozen trunk, both from section 6. Depth 7 keeps the rate that suits the head alone, 0.01; all others
 # have 0.003.
 
 # %%
-DEPTHS = course.size(quick=(0, 3, 6, 7), full=tuple(range(8)))
+DEPTHS = course.size(quick=(0, 3, 6, 7), full=(0, 2, 3, 4, 5, 6, 7))
 by_depth = {0: learned["fine-tuned", MOST], 7: learned["frozen", MOST]}
 for depth in DEPTHS[1:-1]:
     by_depth[depth] = train(begin(frozen=depth), few(MOST), RATES["fine-tuned"])
@@ -501,8 +504,8 @@ freezing = {depth: (on_source(by_depth[depth]), on_target(by_depth[depth])) for 
 
 # %%
 for depth, (kept, gained) in freezing.items():
-    expect(f"depth {depth}: target, %", gained, full=(54, 79), quick=(5, 100))
-    expect(f"depth {depth}: source, %", kept, full=(28, 88), quick=(5, 100))
+    expect(f"depth {depth}: target, %", gained, full=(53, 80), quick=(5, 100))
+    expect(f"depth {depth}: source, %", kept, full=(42, 88), quick=(5, 100))
 
 # %%
 best = max(DEPTHS, key=lambda depth: on_target(by_depth[depth], target.validation))
@@ -673,7 +676,7 @@ for variable, share in zip(trunk_variables(old), importance, strict=True):
 # %%
 everything = np.sort(np.concatenate([share.ravel() for share in importance]))[::-1]
 held_by_few = 100 * everything[: len(everything) // 100].sum() / everything.sum()
-expect("percent of the information that one percent of the weights has", held_by_few, full=(35, 55), quick=(5, 100))
+expect("percent of the information that one percent of the weights has", held_by_few, full=(37, 57), quick=(5, 100))
 
 # %% [markdown]
 # The information needs images of the source, but only once. Afterwards it is one number a weight, and no image of the
@@ -700,8 +703,8 @@ for name in course.size(quick=("Fisher pull",), full=tuple(PULLS)):
 # %%
 for name, points in pulled.items():
     for strength, (kept, gained) in points.items():
-        expect(f"{name}, {strength:g}: target, %", gained, full=(54, 77), quick=(5, 100))
-        expect(f"{name}, {strength:g}: source, %", kept, full=(32, 88), quick=(5, 100))
+        expect(f"{name}, {strength:g}: target, %", gained, full=(52, 78), quick=(5, 100))
+        expect(f"{name}, {strength:g}: source, %", kept, full=(56, 88), quick=(5, 100))
 plane |= {f"{name}, strength": {0: freezing[0], **points} for name, points in pulled.items()}
 figure, axes = plt.subplots(figsize=(6.8, 5), layout="constrained")
 draw_plane(axes, plane)
@@ -735,7 +738,7 @@ for price in PRICES:
         expect(
             f"{price} points given up, {short}: source left, %",
             kept_after(points, price),
-            full=(30, 85),
+            full=(52, 87),
             quick=(0, 100),
         )
 
@@ -797,9 +800,8 @@ def probe(seen, new, labels, new_labels):
 
 
 # %%
-keras.utils.set_random_seed(course.seed)
 probed = {}
-for trunk, network in (("source network", old), ("random weights", transfer_network(classes=5))):
+for trunk, network in (("source network", old), ("random weights", begin(taken=0))):
     read = reader(network)
     for name, task in (("source", source), ("target", target)):
         learning = task.train.take(0, course.size(quick=300, full=5_000))
@@ -880,33 +882,34 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=7))
 
 # %% [markdown]
-# **With a trained trunk, 100 images do the work of 500.** Fine-tuned on 100 images a class, the network is about eight
-# points ahead of one from scratch, and close to what scratch reaches with 500.
+# **With a trained trunk, 100 images do the work of 500.** Fine-tuned on 100 images a class, the network is eight or
+# nine points ahead of one from scratch, and close to what scratch reaches with 500.
 #
 # **A frozen trunk is for very few images.** With 5 a class, frozen and fine-tuned are close, and the draw of the images
-# decides. From 100 on fine-tuning is far ahead, and with 500 the frozen trunk is behind even a network from scratch: it
-# is given features and cannot make its own.
+# decides. From 100 on fine-tuning is ten points ahead and more, and with 500 the frozen trunk is behind even a network
+# from scratch: it is given features and cannot make its own.
 #
-# **To fine-tune is to forget.** Of 86 % on the source task about 35 % are left, where chance is 20 %.
+# **To fine-tune is to forget.** Of 86 % on the source task, 50 to 60 % are left, where chance is 20 %.
 #
-# **Freezing the early layers protects nothing.** With three layers frozen the source task is as much forgotten as with
-# none, and the target is learned a little worse. What the old head needs comes from the late layers, and these were
-# free. Only with six layers frozen is more than half of the loss avoided, and then eleven points of the target are
-# gone. So the sources are right that early layers can stay as they are, and that too much freezing hinders. They are
-# wrong about what saves the old task.
+# **The late layers hold what the old head needs.** Freezing the first three avoids less than half of the loss on the
+# source task, and the target is learned a little worse. Each further layer protects more and costs more. With six
+# frozen nine tenths of the loss are avoided, and eleven or twelve points of the target are gone. So the sources are
+# right that freezing protects and that too much of it hinders. That freezing early and training late is best for the
+# new task we do not find: to train everything is better by a point or so, if one may forget the old task.
 #
 # **Early layers are general, late ones are not.** Two convolutions from the source network serve the target better than
 # its own, by about three points: they have learned from four times as many images. All five together serve it worse.
 # The probes show the same from another side. Towards `fc7` the source task can be read off better and better. The
 # target can be read off best in the middle.
 #
-# **Small steps and pulls protect, and cost less than freezing.** For six points given up on the target, freezing leaves
-# less than half of the source task right. Discriminative rates and the plain pull leave about 60 %, and the pull
-# weighted by Fisher information more than 70 %. It needs images of the source once. Who has none takes the rates: they
-# are one line.
+# **The Fisher pull is the best remedy, and its lead is small.** Where three points on the target are given up, it keeps
+# four to eight points more of the source task than freezing; where nine are, hardly more. Three seeds leave wide
+# intervals. Discriminative rates do about as well as freezing, need no depth to be chosen and no image of the source.
+# The plain pull is no better than freezing, and behind it where much is given up: held hard enough to protect, it holds
+# weights that the old task does not need.
 #
-# **Batch normalisation did less harm than its name as a trap suggests, here.** The careless trunk lost one or two
-# points of the source task, since source and target look alike. Dark images cost about ten, without any training.
+# **Batch normalisation did little harm where source and target look alike.** The careless trunk lost about two points
+# of the source task. Dark images cost about ten, without any training.
 #
 # What holds for all of these numbers: source and target are two halves of one data set, so this is near transfer. The
 # network is small, and its source task had about 22,500 images, not millions.
@@ -914,7 +917,7 @@ Markdown(course_lib.claims_table(chapter=7))
 # ## 13. Exercises
 #
 # The sheet `exercises/07_transfer.ipynb` has five questions. Hints open one at a time; `exercises/solutions/` has the
-# answers. Five more to try right here:
+# answers. Six more to try right here:
 #
 # 1. By hand: how many numbers are left to train at depth 5? Check with `freeze(blank, depth=5)`.
 # 2. In section 5 the careless trunk let its statistics move. Put the old ones back, layer by layer, with `get_weights`
@@ -924,6 +927,8 @@ Markdown(course_lib.claims_table(chapter=7))
 # 4. Join the two remedies: discriminative rates and a Fisher pull. Is the point beyond both curves?
 # 5. Swap the tasks: take the odd classes as the source (`course train source` trains on the even ones; `fit` on
 #    `target.train` does the other). Which probes change?
+# 6. In `begin`, take the seed that the source network was trained with, 0, 1 or 2: the fresh head is then the one that
+#    this network began with. Fine-tune again. How much of the source task is left now, and why?
 #
 # ## Further reading
 #
