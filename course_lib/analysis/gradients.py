@@ -19,13 +19,19 @@ def input_gradient(function: Callable[[Any], Any], inputs: ArrayLike) -> NDArray
     ``function`` takes a tensor of the backend and returns one, by a model or by ``keras.ops``. Raises ValueError where
     the result does not depend on the inputs, or not by steps that have a gradient; JAX gives zeros for the former.
     """
-    backend, start = keras.config.backend(), np.asarray(inputs, "float32")
+    start = keras.ops.convert_to_tensor(np.asarray(inputs, "float32"))
+    return keras.ops.convert_to_numpy(tensor_gradient(function, start))
+
+
+def tensor_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
+    """Do as :func:`input_gradient`, tensor in and tensor out, so that a compiled training step can. Chapter 09."""
+    backend = keras.config.backend()
     if backend == "jax":
         import jax
 
-        found = jax.grad(lambda x: keras.ops.sum(function(x)))(keras.ops.convert_to_tensor(start))
+        found = jax.grad(lambda x: keras.ops.sum(function(x)))(inputs)
     elif backend == "torch":
-        x = keras.ops.convert_to_tensor(start).requires_grad_()
+        x = inputs.detach().requires_grad_()
         total = keras.ops.sum(function(x))
         if total.requires_grad:
             total.backward()
@@ -33,17 +39,16 @@ def input_gradient(function: Callable[[Any], Any], inputs: ArrayLike) -> NDArray
     else:
         import tensorflow as tf
 
-        x = tf.convert_to_tensor(start)
         with tf.GradientTape() as tape:
-            tape.watch(x)
-            total = keras.ops.sum(function(x))
-        found = tape.gradient(total, x)
+            tape.watch(inputs)
+            total = keras.ops.sum(function(inputs))
+        found = tape.gradient(total, inputs)
     if found is None:
         raise ValueError(
             "input_gradient(): the function's result does not follow from its argument by steps that have a gradient. "
             "Call the model on the argument itself, and use keras.ops rather than NumPy."
         )
-    return keras.ops.convert_to_numpy(found)
+    return found
 
 
 def weight_gradients(function: Callable[[], Any], variables: Sequence[keras.Variable]) -> list[NDArray[np.float32]]:

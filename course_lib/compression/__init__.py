@@ -1,0 +1,1 @@
+"""Compression: fewer weights, fewer bits, smaller networks."""
