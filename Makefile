@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRA ?= cpu
 READY := $(VENV)/.ready-$(EXTRA)
 
-.PHONY: run test lab notebooks record assignments benchmark lint lock clean
+.PHONY: run test lab notebooks record assignments benchmark attacks lint lock clean
 
 ## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
 run: $(READY)
@@ -41,6 +41,10 @@ benchmark: $(READY) .venv-torch/.ready
 	$(BIN)/python benchmarks/loop.py --torch-python .venv-torch/bin/python
 	$(BIN)/python benchmarks/heartbeats.py
 
+## attacks: our attacks against Foolbox's (in an environment of its own), on the LeNet-5 that ships
+attacks: $(READY) .venv-foolbox/.ready
+	$(BIN)/python benchmarks/attacks.py --foolbox-python .venv-foolbox/bin/python
+
 $(READY): requirements/$(EXTRA).txt pyproject.toml
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,9 +53,9 @@ $(READY): requirements/$(EXTRA).txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
 	touch $@
 
-.venv-torch/.ready: benchmarks/requirements-torch.txt
-	$(PYTHON) -m venv .venv-torch
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+.venv-%/.ready: benchmarks/requirements-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 ## lock: resolve pyproject.toml again into the requirement files (authors)

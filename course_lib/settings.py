@@ -30,6 +30,8 @@ CHAPTER_DATA: dict[int, tuple[str, ...]] = {
     5: ("camvid",),
     6: ("mnist", "cifar10", "mitdb"),
     7: ("cifar10",),
+    8: ("mnist",),
+    9: ("cifar10", "mnist", "cue_conflict"),
 }
 
 
@@ -67,7 +69,7 @@ def setup(chapter: int, seed: int = 0) -> Settings:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").addFilter(_is_error)  # a filter, since TensorFlow sets the level itself, later
     os.environ["KERAS_BACKEND"] = settings.backend
-    with _no_native_log():
+    with no_native_log():
         import keras
 
         keras.ops.ones(1)
@@ -89,8 +91,8 @@ def _is_error(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _no_native_log() -> Iterator[None]:
-    """Drop what TensorFlow's C++ code writes to stderr while it starts: notes on its build, red in a notebook."""
+def no_native_log() -> Iterator[None]:
+    """Drop what C++ code writes to stderr meanwhile, such as TensorFlow's notes on its build, red in a notebook."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

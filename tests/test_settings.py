@@ -187,7 +187,7 @@ def test_importing_the_library_imports_no_framework() -> None:
 FLOORS = {
     "settings": 0,
     "records": 1, "datasets": 1, "models": 1, "analysis": 1,
-    "training": 2,
+    "training": 2, "compression": 2, "robustness": 2,
     "claims": 3, "checks": 3, "plots": 3, "cli": 3,
 }  # fmt: skip
 ALSO = {("analysis", "models")}  # on one floor, and allowed

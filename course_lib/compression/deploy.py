@@ -2,8 +2,8 @@
 
 LiteRT, once TensorFlow Lite, runs networks on phones and microcontrollers. Its file holds the layers as a flat list
 of operations for one input at a time; with 8 bits it follows Jacob and others, Quantization and training of neural
-networks for efficient integer-arithmetic-only inference, CVPR 2018: kernels are symmetric per output channel, all
-else is affine.
+networks for efficient integer-arithmetic-only inference, CVPR 2018: kernels are symmetric, with a step for each output
+channel of a convolution and one for a dense layer; activations are affine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from course_lib import settings
 from course_lib.compression.quantize import Quantizer
 
 
@@ -49,8 +50,11 @@ def export(network: keras.Model, path: Path, representative: ArrayLike | None = 
         converter.representative_dataset = lambda: ([example[None]] for example in examples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
+        # A step for each unit of a dense layer would be 7 % of LeNet-5's file; one for its kernel does as well.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # the converter tells much that helps nobody
+        # The converter tells much that helps nobody.
+        with settings.no_native_log(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
             content = converter.convert()
     except Exception as error:  # the converter has no narrower one in common
@@ -76,8 +80,9 @@ class LiteNetwork:
         if not path.is_file():
             raise ValueError(f"{path}: there is no such file; write it with export().")
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=1)
-            self._interpreter.allocate_tensors()
+            with settings.no_native_log():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is no file that LiteRT can run ({error}); write it with export().") from error
         self.path, self.size = path, path.stat().st_size

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from course_lib.datasets import digits, fashion, heartbeats, photos, scenes
+from course_lib.datasets.cue_conflict import load_cue_conflict
 from course_lib.datasets.digits import load_digits
 from course_lib.datasets.fashion import load_fashion
 from course_lib.datasets.heartbeats import load_heartbeats
@@ -26,6 +27,6 @@ KNOWN = {known.name: known for known in SETS}
 SAMPLES: tuple[Known, ...] = (digits.SAMPLE, photos.SAMPLE, heartbeats.SAMPLE)
 
 __all__ = [
-    "KNOWN", "SAMPLES", "DataError", "DataUnavailable", "Examples", "ImageData", "Images", "load_digits",
-    "load_fashion", "load_heartbeats", "load_photos", "load_scenes",
+    "KNOWN", "SAMPLES", "DataError", "DataUnavailable", "Examples", "ImageData", "Images", "load_cue_conflict",
+    "load_digits", "load_fashion", "load_heartbeats", "load_photos", "load_scenes",
 ]  # fmt: skip

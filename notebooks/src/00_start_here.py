@@ -112,8 +112,8 @@ plots.show(
 # | 05 | dilation, and a label for every pixel | yes |
 # | 06 | the art of training | yes |
 # | 07 | transfer | yes |
-# | 08 | compression | to come |
-# | 09 | robustness | to come |
+# | 08 | compression | yes |
+# | 09 | robustness | yes |
 # | 10 | capstone: a monitor for heartbeats | to come |
 #
 # Read a chapter from top to bottom and run each cell as you go (Shift and Enter). Before you run one, guess what it
