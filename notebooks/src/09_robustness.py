@@ -130,7 +130,7 @@ def accuracy(network, images, labels):
 test = photos.test.take(0, course.size(quick=200, full=2_000))
 clean = {style: accuracy(network, test.images, test.labels) for style, network in networks.items()}
 for style, percent in clean.items():
-    expect(f"{style}: accuracy, %", percent, full=(45, 80), quick=(5, 100))
+    expect(f"{style}: accuracy, %", percent, full=(54, 77), quick=(5, 100))
 
 # %% [markdown]
 # Equal parameters do not make equal accuracy. That matters for all that follows. A network that is right more often has
@@ -246,7 +246,7 @@ def cost(style, kind):
 
 for style in STYLES:
     for kind in KINDS:
-        expect(f"{style}: points that {kind} costs", cost(style, kind), full=(-5, 60), quick=(-50, 100))
+        expect(f"{style}: points that {kind} costs", cost(style, kind), full=(-1, 17), quick=(-50, 100))
 
 # %% [markdown]
 # Points favour the network that has little to lose. Guessing is right in 10 of 100 images. So here is the same cost as
@@ -256,7 +256,7 @@ for style in STYLES:
 for style in STYLES:
     for kind in KINDS:
         share = 100 * cost(style, kind) / max(clean[style] - 10, 1)
-        expect(f"{style}: share above chance that {kind} costs, %", share, full=(-20, 100), quick=(-5_000, 5_000))
+        expect(f"{style}: share above chance that {kind} costs, %", share, full=(-1, 27), quick=(-5_000, 5_000))
 
 # %%
 more = {kind: cost("AlexNet-style", kind) - cost("LeNet-style", kind) for kind in KINDS}
@@ -308,7 +308,7 @@ by_library = mean_corruption_error({name: other[name] for name in two}, {name: r
 assert np.isclose(by_hand, by_library)
 print(f"mCE over two corruptions: {by_hand:.1f} %")
 assert np.isclose(mean_corruption_error(reference, reference), 100)
-expect("mCE of the AlexNet-style network, %", mean_corruption_error(other, reference), full=(50, 130), quick=(20, 300))
+expect("mCE of the AlexNet-style network, %", mean_corruption_error(other, reference), full=(74, 84), quick=(20, 300))
 
 # %% [markdown]
 # A ratio needs something to divide by. Where a corruption costs the reference less than a point, the relative measure
@@ -323,7 +323,7 @@ if felt:
     relative = mean_corruption_error(
         {name: other[name] for name in felt}, {name: reference[name] for name in felt}, clean=clean_errors
     )
-    expect("relative mCE of the AlexNet-style network, %", relative, full=(0, 500), quick=(-2_000, 2_000))
+    expect("relative mCE of the AlexNet-style network, %", relative, full=(200, 500), quick=(-2_000, 2_000))
 
 # %% [markdown]
 # ## 5. Is it still as sure as it is right?
@@ -348,8 +348,8 @@ for severity, images in noisy_images.items():
     sure.append(100 * float(probabilities.max(axis=1).mean()))
     gap.append(100 * calibration_error(probabilities, test.labels, bins=15))
     print(f"severity {severity}: {right[-1]:5.1f} % right, {sure[-1]:5.1f} % sure, error {gap[-1]:4.1f} points")
-expect("calibration error on clean images, points", gap[0], full=(0, 15), quick=(0, 60))
-expect("calibration error at noise of severity 5, points", gap[5], full=(2, 60), quick=(0, 90))
+expect("calibration error on clean images, points", gap[0], full=(1.5, 5), quick=(0, 60))
+expect("calibration error at noise of severity 5, points", gap[5], full=(4.5, 12), quick=(0, 90))
 
 # %%
 plots.show(
@@ -435,8 +435,8 @@ by_shape = int((decisions == conflicting.shapes).sum())
 by_texture = int((decisions == conflicting.textures).sum())
 assert np.isclose(drawn[style].bias, by_shape / max(by_shape + by_texture, 1))
 for style, found in drawn.items():
-    expect(f"{style}: shape bias on drawn cues, %", 100 * found.bias, full=(0, 100), quick=(0, 100))
-    expect(f"{style}: drawn cues decided, %", 100 * found.decided, full=(30, 100), quick=(0, 100))
+    expect(f"{style}: shape bias on drawn cues, %", 100 * found.bias, full=(95, 100), quick=(0, 100))
+    expect(f"{style}: drawn cues decided, %", 100 * found.decided, full=(83, 98), quick=(0, 100))
     print(f"    standard error {100 * found.standard_error:.1f} points")
 claim("max-pooling-leans-to-texture", 100 * (drawn["LeNet-style"].bias - drawn["AlexNet-style"].bias))
 
@@ -451,9 +451,9 @@ middle, spread = grey.mean(axis=(1, 2), keepdims=True), grey.std(axis=(1, 2), ke
 grey = np.clip(0.5 + 0.2 * (grey - middle) / np.maximum(spread, 1e-6), 0, 1)[..., None].repeat(3, axis=-1)
 for style, learner in learners.items():
     expect(
-        f"{style}: outlines alone, %", accuracy(learner, outlines, conflicting.shapes), full=(0, 100), quick=(0, 100)
+        f"{style}: outlines alone, %", accuracy(learner, outlines, conflicting.shapes), full=(85, 97), quick=(0, 100)
     )
-    expect(f"{style}: textures alone, %", accuracy(learner, grey, patches.test.labels), full=(0, 100), quick=(0, 100))
+    expect(f"{style}: textures alone, %", accuracy(learner, grey, patches.test.labels), full=(7, 18), quick=(0, 100))
 
 # %% [markdown]
 # What a network chose when it had the choice is one question. Whether it could have learned the other cue is another.
@@ -472,7 +472,7 @@ for style in course.size(quick=(), full=tuple(STYLES)):
         learning_rate=RATE,
     )
     found = accuracy(learner, conflicting.images, conflicting.textures)
-    expect(f"{style}: textures where only they tell, %", found, full=(5, 90), quick=(0, 100))
+    expect(f"{style}: textures where only they tell, %", found, full=(8, 48), quick=(0, 100))
 
 # %% [markdown]
 # ### The published images
@@ -501,8 +501,8 @@ if stimuli is not None and set(SHARED) <= set(photos.classes):
 
 # %%
 for style, found in published.items():
-    expect(f"{style}: shape bias on published images, %", 100 * found.bias, full=(10, 90), quick=(0, 100))
-    expect(f"{style}: published images decided, %", 100 * found.decided, full=(15, 80), quick=(0, 100))
+    expect(f"{style}: shape bias on published images, %", 100 * found.bias, full=(54, 88), quick=(0, 100))
+    expect(f"{style}: published images decided, %", 100 * found.decided, full=(40, 73), quick=(0, 100))
     print(f"    standard error {100 * found.standard_error:.1f} points")
 if published:
     claim("networks-go-by-texture", 100 * published["AlexNet-style"].bias)
@@ -616,9 +616,9 @@ plots.show(
 
 # %%
 for style in STYLES:
-    expect(f"{style}: accuracy on the images to be attacked, %", unharmed[style], full=(45, 80), quick=(5, 100))
+    expect(f"{style}: accuracy on the images to be attacked, %", unharmed[style], full=(50, 78), quick=(5, 100))
     for attack in ("random signs", "FGSM", "PGD"):
-        expect(f"{style}: {attack}, 2/255, %", under[style, attack, 2], full=(0, 80), quick=(0, 100))
+        expect(f"{style}: {attack}, 2/255, %", under[style, attack, 2], full=(18, 78), quick=(0, 100))
 claim("subtle-changes-deceive", unharmed["AlexNet-style"] - under["AlexNet-style", "PGD", 2])
 
 # %% [markdown]
@@ -632,7 +632,7 @@ for style, network in networks.items():
         moved = np.sqrt(((images - attacked.images) ** 2).sum(axis=(1, 2, 3)))
         assert moved.max() <= length + 1e-4
         found = accuracy(network, images, attacked.labels)
-        expect(f"{style}: PGD, L2 radius {length:g}, %", found, full=(0, 80), quick=(0, 100))
+        expect(f"{style}: PGD, L2 radius {length:g}, %", found, full=(0, 52), quick=(0, 100))
 
 # %% [markdown]
 # ### Does a change that deceives one network deceive the other?
@@ -649,7 +649,7 @@ for maker in STYLES:
         images = deceiving[maker, "PGD", largest]
         transferred[maker, reader] = accuracy(network, images, attacked.labels)
         name = f"made for the {maker}, read by the {reader}: accuracy, %"
-        expect(name, transferred[maker, reader], full=(0, 80), quick=(0, 100))
+        expect(name, transferred[maker, reader], full=(0, 65), quick=(0, 100))
 
 # %% [markdown]
 # ## 8. Training against attacks
@@ -689,12 +689,12 @@ for training, reader in readers.items():
 # %%
 at_radius = 1 + RADII.index(RADIUS)
 for training, found in withstood.items():
-    expect(f"{training} LeNet-5: clean digits, %", found[0], full=(90, 100), quick=(5, 100))
-    expect(f"{training} LeNet-5: PGD, radius 0.1, %", found[at_radius], full=(0, 100), quick=(0, 100))
+    expect(f"{training} LeNet-5: clean digits, %", found[0], full=(97, 99.3), quick=(5, 100))
+    expect(f"{training} LeNet-5: PGD, radius 0.1, %", found[at_radius], full=(25, 96), quick=(0, 100))
 price = accuracy(readers["plain"], digits.test.images, digits.test.labels) - accuracy(
     readers["robust"], digits.test.images, digits.test.labels
 )
-expect("price of robustness on clean digits, points", price, full=(-1, 5), quick=(-50, 60))
+expect("price of robustness on clean digits, points", price, full=(-0.6, 1), quick=(-50, 60))
 print(f"time: plain {seconds['plain']:.0f} s, robust {seconds['robust']:.0f} s")
 
 # %%
@@ -798,6 +798,36 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=9))
 
 # %% [markdown]
+# **Noise costs the AlexNet-style network more, as both sources say.** It loses five to seven points where the other
+# loses about one. As a share of what it has above chance the gap is as clear.
+#
+# **Blur costs it more, too. So source Z is right about blur, and source A is not.** The AlexNet-style network loses ten
+# to thirteen points, the LeNet-style one about one.
+#
+# **But texture is not the reason that we can find.** On drawn cues both networks decide for the shape in 98 of 100
+# cases or more: neither has learned the texture. On the published images it is the AlexNet-style network that decides
+# for the shape more often, and both do so in more than half of their decisions. So the claim that max pooling and ReLU
+# lean to texture is not reproduced, and neither is the one that standard networks go by texture. Both sources explain
+# a loss that is real by a leaning that we do not measure.
+#
+# What else may explain it? Where only texture tells the class, the AlexNet-style network learns to read about 40 % of
+# the images, and the LeNet-style one hardly more than guessing gives. So the former *can* use fine detail. It is also
+# right much more often on clean images, and part of what it gets right may hang on detail that noise and blur destroy.
+# We have not tested that.
+#
+# **Fewer errors and larger losses.** The AlexNet-style network has the lower mCE, because it errs less throughout, and
+# a relative mCE of several hundred, because corruption adds more errors to its few.
+#
+# **Confidence falls too little.** At noise of severity 5 the calibration error is two to three times what it is on
+# clean images.
+#
+# **A change of 2/255 in each value is enough.** It takes half of the right answers, where random signs of the same size
+# take next to none. One step does nearly as much as ten. What was made for one network deceives the other in part.
+#
+# **Training against attacks works, against such attacks.** At radius 0.1 the robust LeNet-5 still reads nine tenths of
+# the digits, the plain one about half or less. The price on clean digits is between nothing and a third of a point. The
+# training takes several times as long.
+#
 # What holds for all of these numbers: the networks are small, and so are the images. Texture finer than a pixel of a
 # 32 × 32 image is not there to lean on, for either style. Equal parameters are not equal accuracy, which is why the
 # costs stand beside relative errors. Both styles differ in two things, activation and pooling; exercise 1 takes them
