@@ -16,7 +16,7 @@
 # **You will be able to**
 #
 # - teach a small network with the answers of a large one, and measure what that adds to the labels;
-# - remove nine tenths of a network's weights, and say which way of removing them costs least;
+# - remove nine tenths of a network's weights, and compare the ways of doing it;
 # - measure the roofline of your machine, and foresee for each layer whether arithmetic or memory limits it;
 # - round weights and activations to a few bits, and predict the damage before you try it;
 # - export a network in 8-bit integers, check the file, and say when integers are faster and when only smaller.
@@ -55,7 +55,7 @@ train_digits, validation, test = digits.train, digits.validation, digits.test
 #
 # LeNet-5 has 61,706 parameters of 4 bytes: 246,824 bytes. It does 416,520 multiply–accumulates an image. Most of the
 # bytes are in the dense layers and most of the work is in the convolutions (chapter 01), so what makes a network
-# smaller need not make it faster. Ours has ReLU and max pooling, with which it loses less when it is pruned.
+# smaller need not make it faster. Ours has ReLU and max pooling.
 
 # %% tags=["nbval-check-output"]
 from course_lib.analysis.cost import cost_table, layer_costs
@@ -114,9 +114,9 @@ expect("LeNet-5: test, %", lenet_accuracy, full=(98.5, 99.5), quick=(60, 100))
 # ## 2. Distillation: what a wrong answer knows
 #
 # A label says that a digit is a 7 and nothing else. A trained network says more. It may say: a 7, perhaps a 1, hardly
-# a 9, and certainly no 6. Which wrong answers it finds likely is knowledge about digits. Hinton, Vinyals and Dean
-# (2015) called it **dark knowledge**, and had a small network, the **student**, learn it from a large one, the
-# **teacher**.
+# a 9, and certainly no 6. Which wrong answers it finds likely is knowledge about digits. Hinton called it **dark
+# knowledge** in a talk of 2014. Hinton, Vinyals and Dean (2015) had a small network learn it from a large one; today
+# these are called **student** and **teacher**.
 #
 # A trained teacher is so sure that this knowledge hides in tiny numbers. So divide all scores by a **temperature** T
 # before the softmax. By hand, with three scores 6, 2 and 0: the exponentials are 403, 7.4 and 1, so the probabilities
@@ -167,9 +167,10 @@ plots.show(
 #
 # The student minimizes
 #
-# h · cross-entropy with the label + (1 − h) · T² · cross-entropy with the teacher's answer, both at temperature T.
+# h · cross-entropy with the label + (1 − h) · T² · cross-entropy with the teacher's answer.
 #
-# The weight h of the label is 0.1 here. Why T²? The gradient of the soft part by a score is
+# In the second term the scores of teacher and student are divided by T; in the first T is 1. The weight h of the label
+# is 0.1 here. Why T²? The gradient of the soft part by a score is
 # (student's probability − teacher's) / T, and at high T both probabilities are nearly equal for all classes, with
 # differences that shrink as 1 / T as well. So the gradient shrinks as 1 / T², and T² keeps the two parts in proportion
 # when T changes.
@@ -190,10 +191,10 @@ expect("loss by hand, less the library's", by_hand - by_library, full=(-1e-4, 1e
 
 # %% [markdown]
 # Keras has a `Distiller`, a model around teacher and student. Two things to know before you use it. It computes the
-# teacher anew for each batch of each epoch. And the loss that it takes when it is asked for `"kl_divergence"` by name
-# works on scores as if they were probabilities, without a word: give it `keras.losses.KLDivergence()`. The divergence
-# differs from our cross-entropy by the teacher's entropy, which no student can change, so both have the same gradient.
-# Let us hold them together on one digit.
+# teacher anew for each batch of each epoch. And its default loss, `"kl_divergence"`, works on scores as if they were
+# probabilities, without a word: give it `keras.losses.KLDivergence()`. The divergence differs from our cross-entropy by
+# the teacher's entropy, which no student can change, so both have the same gradient. Let us hold them together on one
+# digit.
 
 # %%
 given = np.stack([teachers, students]).astype("float32")[:, None]
@@ -210,8 +211,9 @@ expect(
 # %% [markdown]
 # ### The student
 #
-# The student is a LeNet-5 with half the maps and few units: 3 and 6 maps, 16 units. By hand, 3 · (25 + 1) = 78, 6 · (75
-# + 1) = 456, (6 · 25 + 1) · 16 = 2,416 and (16 + 1) · 10 = 170, together 3,120: a twentieth of the teacher.
+# The student is a small LeNet-5: 3 and 6 maps where the teacher has 6 and 16, 16 units in one hidden layer, and the
+# tanh and average pooling of 1998, where the teacher has ReLU and max pooling. By hand, 3 · (25 + 1) = 78, 6 · (75 + 1)
+# = 456, (6 · 25 + 1) · 16 = 2,416 and (16 + 1) · 10 = 170, together 3,120: a twentieth of the teacher.
 
 
 # %%
@@ -244,7 +246,7 @@ expect("parameters of the student", student_network().count_params(), exactly=78
 # %%
 PAIRS, FEW = course.size(quick=(1, 500), full=(5, 2_000))
 SCHOOLS = {  # digits, epochs, and the rate for labels alone
-    f"{FEW:,} digits": (train_digits.take(0, FEW), course.size(quick=2, full=10), 2e-2),
+    f"{FEW:,} digits": (train_digits.take(0, FEW), course.size(quick=2, full=20), 2e-2),
     "all digits": (train_digits, course.size(quick=1, full=2), 1e-2),
 }  # fmt: skip
 
@@ -265,14 +267,15 @@ def first_student(seed):
 
 
 # %% [markdown]
-# Which temperature? The validation digits chose 16 in a trial with seed 0. Here is the choice again, with one student
-# each, taught by few digits.
+# Which temperature? The validation digits chose 16 in a trial with seed 0, with one student for each temperature, and
+# we keep it. Here is such a trial with this seed, at one rate for all. One student each cannot tell close temperatures
+# apart, and another seed may prefer another one.
 
 # %%
 STUDENT_T, TAUGHT_RATE, SEED = 16, 2e-2, 1_000 * (course.seed + 1)
 few_digits, few_epochs, _ = SCHOOLS[f"{FEW:,} digits"]
 swept = {}
-for temperature in course.size(quick=(16,), full=(1, 4, 16, 64)):
+for temperature in course.size(quick=(16,), full=(1, 4, 16)):
     student = teach(first_student(SEED), few_epochs, few_digits, TAUGHT_RATE, temperature)
     swept[temperature] = accuracy(student, validation)
     expect(f"student taught at T = {temperature}, validation, %", swept[temperature], full=(80, 99.5), quick=(5, 100))
@@ -287,7 +290,8 @@ for name, (examples, epochs, rate) in SCHOOLS.items():
 
 # %% [markdown]
 # The pairs share first weights and digits, so compare within pairs: the gain of each, then their mean. Half of a 95 %
-# interval, 2.78 standard errors for five pairs, says how sure it is (chapter 06, section 6).
+# interval is 2.78 standard errors for five pairs (chapter 06, section 6). If the interval holds 0, these pairs do not
+# show that the teacher helps.
 
 
 # %%
@@ -324,6 +328,10 @@ plots.show(
     alt="Left, validation accuracy over temperature. Right, test accuracy of five pairs of students for few digits and "
     "five for all, joined by lines, below a dashed line for the teacher.",
 )
+
+# %% [markdown]
+# Both claims are about the students of all digits. These had two epochs and the teacher nine, so part of the distance
+# is training and not size. The best rate, 0.02, is the largest that was tried; a larger one may be better still.
 
 # %%
 claim("soft-targets-teach-more", gains.mean())
@@ -398,11 +406,12 @@ except ValueError as error:
 # The accuracy fell, and training the weights that are left brings much of it back. Three ways to do that:
 #
 # - **one-shot**: remove everything at once, then train;
-# - **iterative** (Han and others, 2015): remove some, train, remove more, train. Each round removes the same part of
-#   what is left: with four rounds to 92.5 %, 48 %, since 0.52⁴ ≈ 0.075;
-# - **iterative with rewinding** (Frankle and Carbin, 2019; Frankle and others, 2020): the same, but after each removal
-#   the weights that stay go back to what they were early in training, here after one epoch, and learn again. What
-#   pruning finds is then not the weights but which of them are worth training.
+# - **iterative** (Han and others, 2015): remove some, train, remove more, train. Here each round removes the same part
+#   of what is left, with four rounds to 92.5 % 48 %, since 0.52⁴ ≈ 0.075, and one threshold serves all layers; Han and
+#   others had one for each layer;
+# - **iterative with rewinding**: after each removal the weights that stay go back and learn again, to their random
+#   start in Frankle and Carbin (2019), to an early point in Frankle and others (2020), here to the end of the first
+#   epoch. What pruning finds is then not the weights but which of them are worth training.
 #
 # **Gradual** pruning (Zhu and Gupta, 2017) is iterative with another schedule: much at first, little at the end. Here
 # are the two schedules.
@@ -417,10 +426,10 @@ for name, shares in (("iterative", iterative_shares(0.925, 4)), ("gradual", cubi
 # A last way joins what we have: iterative, and the weights that are left are **taught** by the whole network, with its
 # answers at temperature 4.
 #
-# All get the same number of epochs, 8. So does a **dense** network that keeps all its weights, since more training
-# alone may help, too. The first rounds take so little that one epoch each is enough, and the last gets the other five.
-# With rewinding each round has to learn again, so it has two epochs in each. The rate, 0.004, was the best of three on
-# the validation digits.
+# All get 8 epochs in sum. So does a **dense** network that keeps all its weights, since more training alone may help,
+# too. The iterative ways spend one epoch in each of the first three rounds and five in the last. Rewinding spends two
+# in each and then throws the weights away, so its last network has learned for three epochs in all: the comparison is
+# hard on it. The rate, 0.004, was chosen for the iterative way, taught, and is the same for all.
 
 # %%
 BUDGET = course.size(quick=1, full=8)  # epochs of each way, over all of its rounds
@@ -447,6 +456,11 @@ for way, points in lost_by.items():
 factors = [sparsity(network).factor for way, network in pruned_by.items() if way != "dense"]
 expect("smallest factor", min(factors), full=(12.7, 14), quick=(12.7, 14))
 claim("nine-tenths-can-go", lost_by["iterative"])
+
+# %% [markdown]
+# Points are counted from the network before pruning. At equal training the dense network is the fair reference: take
+# its number off. There is one network of each kind, and a tenth of a point is ten digits, so small differences between
+# the ways mean nothing.
 
 # %% [markdown]
 # ### Whose LeNet-5?
@@ -484,16 +498,16 @@ expect("wide LeNet-5 pruned: factor", sparsity(wide).factor, full=(12.7, 14), qu
 expect("wide LeNet-5 pruned: points lost", wide_accuracy - accuracy(wide), full=(-0.4, 0.3), quick=(-90, 90))
 
 # %% [markdown]
-# So a factor of compression says as much about the size that one began with as about the method.
+# A factor of compression means little without the size that one began with. (The two runs differ in rate and rounds as
+# well, and there is no dense control for the wide one.)
 #
 # ### Further
 #
 # How far can one go with ours? Take the taught network, and remove more in rounds.
 
 # %%
-FURTHER = course.size(quick=(0.98,), full=(0.96, 0.98))
 further = copy_of(pruned_by["taught"].get_weights())
-for share in FURTHER:
+for share in (0.98,):
     prune(further, magnitude_masks(further, share))
     teach(further, course.size(quick=1, full=2), rate=4e-3)
     on_the_way["taught"][share] = accuracy(further)
@@ -584,7 +598,7 @@ expect("kernels, array over CSR", dense_bytes / sparse_bytes, full=(5, 8), quick
 # there. This is the **roofline** (Williams, Waterman and Patterson, 2009).
 #
 # R and B are measured: R with a product of two matrices of 2,048 × 2,048, which uses each number 2,048 times, and B
-# with a copy of 256 MB, which no cache holds.
+# with a copy of 256 MB, more than the caches of most machines.
 
 # %%
 from course_lib.analysis.roofline import Roofline, measure_bandwidth, measure_rate
@@ -637,20 +651,22 @@ for name, load in loads.items():
 
 # %%
 learned = [name for name in ratios if loads[name].macs]
-foreseen, taken = (1e3 * sum(times) for times in (map(machine.seconds, loads.values()), measured.values()))
-print(f"all layers: {foreseen:.0f} ms by the roofline, {taken:.0f} ms measured")
+for kind, names in (("all layers", loads), ("layers with weights", learned)):
+    foreseen = sum(machine.seconds(loads[name]) for name in names)
+    taken = sum(measured[name] - overhead for name in names)
+    print(f"{kind}: {1e3 * foreseen:.0f} ms by the roofline, {1e3 * taken:.0f} ms measured")
 expect("largest factor, layers with weights", max(ratios[name] for name in learned), full=(0.5, 6), quick=(0.5, 20))
 expect("smallest factor, layers with weights", min(ratios[name] for name in learned), full=(0.2, 3), quick=(0.1, 20))
 claim("roofline-limits", max(*ratios.values(), 1 / min(ratios.values())))
 
 # %% [markdown]
-# The layers with weights, which take most of the time, are foreseen well. The others are not, and for a reason that the
-# table shows: they have no multiply–accumulates, so the model charges them for memory alone. But normalisation takes a
-# power of every value, pooling compares, and both are written for generality rather than speed. A roofline is as good
-# as its count of work.
+# The layers with weights stay near the roofline; some others do not. Those have no multiply–accumulates in our count,
+# so they are charged for memory alone, although normalisation takes a power of every value and pooling compares. The
+# claim is judged on all layers, so its verdict says as much about this count as about the roofline.
 #
 # A factor a little above 1 means that a layer does not reach the peak, or moves more than the least. A factor below 1
-# has one reason: what the model takes from memory was still in a cache.
+# means that a limit was measured too low for this layer, or that numbers were still in a cache. The bandwidth is that
+# of a copy, and reading alone can be faster; the rate is NumPy's, and TensorFlow has its own routines.
 #
 # ### The picture
 #
@@ -695,7 +711,7 @@ plots.show(
 
 # %% [markdown]
 # With 64 images a call each weight of `fc6` is used 64 times, and the dots of the dense layers climb the slope. This is
-# why training is done in batches, and why a single input is the hard case for a large dense layer.
+# one reason why training is done in batches, and why a single input is the hard case for a large dense layer.
 #
 # ### Sparse against dense
 #
@@ -714,7 +730,7 @@ for images, times in raced.items():
     print(
         f"{images} images a call: dense {1e3 * times.dense:.2f} ms; sparse pays from {100 * times.crossing:.0f} % zeros"
     )
-    expect(f"{images} images: speed-up at 90 % zeros", speed_up[0.9], full=(0.1, 9), quick=(0.1, 20))
+    expect(f"{images} images: speed-up at 90 % zeros", speed_up[0.9], full=(1, 6), quick=(0.1, 20))
 
 # %%
 figure, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
@@ -737,10 +753,10 @@ plots.show(
 claim("tenth-of-work-tenth-of-time", raced[1].dense / raced[1].sparse[ZEROS.index(0.9)])
 
 # %% [markdown]
-# The roofline explains both curves. With one image the dense layer is limited by memory: 4 bytes a weight. CSR moves
-# 8 bytes for each weight that is left, so with a tenth left it moves a fifth of the bytes and can be 5 times faster at
-# most, not 10. With 16 images the dense layer uses each weight 16 times and is limited by arithmetic, at which blocks
-# are good and single weights are not.
+# The roofline suggests a reason. With one image the dense layer moves 4 bytes a weight, CSR 8 bytes for each that is
+# left: with a tenth left a fifth of the bytes, so 5 times and not 10, if both come from memory. With 16 images the
+# dense layer stands nearer to the ridge, and bytes saved count for less. The rest, blocks against single weights, we
+# have not measured.
 #
 # ## 5. Filters that are really gone
 #
@@ -764,7 +780,7 @@ train(slim, course.size(quick=1, full=3), PRACTICE, rate=1e-3)
 macs, slim_macs = ({cost.name: cost.macs for cost in layer_costs(network)} for network in (wide, slim))
 print(f"parameters {wide.count_params():,} → {slim.count_params():,}")
 print(f"multiply–accumulates {sum(macs.values()):,} → {sum(slim_macs.values()):,}")
-expect("work of conv2 before, and after", macs["conv2"] / slim_macs["conv2"], exactly=1_600_000 / 400_000)
+expect("work of conv2, before over after", macs["conv2"] / slim_macs["conv2"], exactly=1_600_000 / 400_000)
 expect("filters removed, before training, test, %", slim_raw, full=(10, 99), quick=(5, 100))
 expect("filters removed, after training: points lost", wide_accuracy - accuracy(slim), full=(-0.5, 1), quick=(-90, 90))
 
@@ -791,15 +807,16 @@ def seconds_a_call(network, images):
 many = test.images[np.arange(1_000) % len(test)]
 fewer_macs = sum(macs.values()) / sum(slim_macs.values())
 print(f"{fewer_macs:.1f} times fewer multiply–accumulates")
-for count in (1_000, 1):
+SPEEDS = {1_000: (1.5, 5), 1: (0.9, 3)}  # bands of the speed-up
+for count in SPEEDS:
     speed_up = seconds_a_call(wide, many[:count]) / seconds_a_call(slim, many[:count])
-    expect(f"speed-up by removed filters, {count:,} images", speed_up, full=(0.8, 6), quick=(0.3, 10))
+    expect(f"speed-up by removed filters, {count:,} images", speed_up, full=SPEEDS[count], quick=(0.3, 10))
 
 # %% [markdown]
-# No sparse format, and a speed-up that can be felt, though it is smaller than the work that was saved: activation and
-# pooling have become a larger part, and narrow layers use the machine less well. With one image most of a call is not
-# the layers at all (section 9).
-#
+# No sparse format is needed. Where the speed-up is smaller than the work saved, likely reasons are activation and
+# pooling, which count for more now, and narrow layers, which use the machine less well; with one image, the fixed cost
+# of a call. We have not timed these apart.
+
 # %% [markdown]
 # ## 6. Quantization by hand
 #
@@ -823,7 +840,8 @@ assert np.array_equal(quantizer.encode(example), codes)
 # %% [markdown]
 # Activations after a ReLU are never negative, and half of the symmetric codes would be idle. So they get an **affine**
 # quantizer: codes 0 to 2ᵇ − 1 from the smallest value to the largest, with a **zero point**, the code that stands for
-# 0. Zero must be hit exactly, since padding is made of zeros.
+# 0. Zero must be hit exactly, since padding is made of zeros. The example has a negative value, so that the zero point
+# is not 0.
 
 # %% tags=["nbval-check-output"]
 affine = fit_quantizer(np.array([-0.5, 1.0]), bits=2, symmetric=False)
@@ -840,17 +858,18 @@ except ValueError as error:
 # ### The error as noise
 #
 # Where a value lies within its step looks random. If it is spread evenly, the error e is anywhere between −step / 2 and
-# step / 2, and its mean square is the mean of e² over that range, **step² / 12** (Bennett, 1948). So each bit less
-# doubles the step and quadruples the noise: 6 decibels.
+# step / 2, and its mean square is the mean of e² over that range, **step² / 12** (Bennett, 1948). Each bit less about
+# doubles the step and quadruples the noise: 6 decibels. It is a little more at few bits, since the step goes with
+# 1 / (2ᵇ⁻¹ − 1): from 8 bits to 4, 20 · log₁₀(127 / 7) / 4 = 6.3 decibels a bit.
 #
-# Check it on the weights of C5. Removing the mean is not needed, the errors have none.
+# Check it on the weights of C5.
 
 # %%
 kernel = lenet.get_layer("C5").get_weights()[0]
-for bits in (8, 6, 4, 2):
+for bits, band in ((8, (0.9, 1.1)), (6, (0.9, 1.1)), (4, (0.9, 1.1)), (2, (0.2, 0.7))):
     quantizer = fit_quantizer(kernel, bits)
     ratio = float(((quantizer(kernel) - kernel) ** 2).mean() / (quantizer.step**2 / 12))
-    expect(f"C5 at {bits} bits: mean square error over step² / 12", ratio, full=(0.2, 1.3), quick=(0.1, 1.3))
+    expect(f"C5 at {bits} bits: mean square error over step² / 12", ratio, full=band, quick=(0.1, 1.5))
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.2), layout="constrained", sharey=True)
@@ -861,14 +880,13 @@ for axes, bits in ((left, 8), (right, 2)):
 left.set(ylabel="weights of C5")
 plots.show(
     figure,
-    caption="The rounding errors of the weights of C5, in steps. Spread evenly at 8 bits; at 2 bits most weights are "
-    "rounded to 0, and the error is the weight itself.",
+    caption="The rounding errors of the weights of C5, in steps, at 8 bits and at 2 bits.",
     alt="Two histograms of rounding errors from minus a half to a half step, for 8 bits and for 2 bits.",
 )
 
 # %% [markdown]
-# So the model has a limit that can be seen before it is used. With few bits most weights fall to the code 0, the error
-# is no longer spread over the step, and step² / 12 says too much.
+# At 2 bits most weights are rounded to 0, and the error of such a weight is minus itself. It is no longer spread evenly
+# over the step, and step² / 12 says too much. So the model has a limit that can be seen before it is used.
 #
 # ## 7. Noise through the layers
 #
@@ -899,7 +917,7 @@ expect(
 )
 
 # %% [markdown]
-# (The library leaves out weights that happen to be a code exactly, at least the largest one, so it is a little lower.)
+# (The library leaves out weights that happen to be a code, such as the largest one, so it can be a little lower.)
 #
 # Now all layers, weights and activations, from 8 bits to 2. Signal is the mean square of the scores, noise the mean
 # square of their error. The range of each activation comes from these images themselves, since the model does not know
@@ -954,8 +972,9 @@ for scheme in SCHEMES:
         right = network.scores(test.images).argmax(axis=1) == test.labels
         quantized_accuracy[scheme, bits] = 100 * float(right.mean())
 lost = {bits: lenet_accuracy - quantized_accuracy["per channel", bits] for bits in BITS}
+LIMITS = {8: (-0.2, 0.3), 6: (-0.2, 0.3), 5: (-0.2, 0.5), 4: (-0.3, 1.5), 3: (0, 8), 2: (10, 95)}  # bands, in points
 for bits in BITS:
-    expect(f"{bits} bits: points lost", lost[bits], full=(-0.3, 95), quick=(-50, 100))
+    expect(f"{bits} bits: points lost", lost[bits], full=LIMITS[bits], quick=(-50, 100))
 
 # %%
 claim("eight-bits-are-nearly-free", lost[8])
@@ -1008,9 +1027,10 @@ plots.show(
 # %% [markdown]
 # ## 9. Eight bits in earnest: LiteRT
 #
-# So far floats played integers. LiteRT (once TensorFlow Lite) runs networks on phones, and has kernels that multiply
-# 8-bit integers and add them in 32 bits. A file for it is made by a converter, which needs a **representative set**:
-# inputs from which it takes the range of each activation. Then everything is an integer, input and output too.
+# So far floats were only rounded to what integers can hold. LiteRT (once TensorFlow Lite) runs networks on phones, and
+# has routines that multiply 8-bit integers and add them in 32 bits. A file for it is made by a converter, which needs a
+# **representative set**: inputs from which it takes the range of each activation. With our settings everything is then
+# an integer, input and output too.
 #
 # After the export the file is loaded afresh and judged by its own answers. A conversion that went wrong gives a file
 # all the same.
@@ -1078,13 +1098,14 @@ expect(
 )
 
 # %% [markdown]
-# Each gap has its reason. `predict` builds a pipeline for data sets, callbacks and progress around one image. A call of
-# the network runs Python for each layer. The compiled call runs one graph, and still hands tensors in and out of a
-# machine made for large batches. LiteRT walks a flat list of operations with all memory laid out beforehand.
+# Keras may use all cores, LiteRT has one thread and gets its input encoded. What lies between them is mostly not
+# arithmetic: `predict` sets up a data pipeline around one image, a call runs Python for each layer, the compiled graph
+# still goes through TensorFlow's runtime, and LiteRT walks a flat list with memory laid out beforehand. We have timed
+# the whole calls, not these parts.
 #
-# And int8 is hardly faster than float32 here: 416,520 multiply–accumulates are soon done either way, and in 8 bits
-# each layer must scale its sums back to 8 bits. Does it pay for larger networks? Four convolutions with 3 · 3 kernels
-# on 32 × 32 maps, as wide as you like.
+# And int8 is hardly faster than float32 here: 416,520 multiply–accumulates are soon done either way; one likely reason
+# is that each layer must scale its sums back to 8 bits. Does it pay for larger networks? Four convolutions with 3 · 3
+# kernels on 32 × 32 maps, as wide as you like.
 
 
 # %%
@@ -1127,9 +1148,8 @@ expect("widest network, speed-up by int8", list(gain_of.values())[-1], full=(0.5
 claim("integers-are-faster", list(gain_of.values())[-1])
 
 # %% [markdown]
-# The weights of these networks are random, which does not matter for time. With few maps an operation is too short to
-# gain from integers. With many the integers win, by how much depends on the processor: ours multiplies four 8-bit
-# integers in the lane of one float, if it has the instructions for it.
+# The weights of these networks are random; only times are compared. By how much integers win depends on the processor:
+# some have instructions that multiply four 8-bit integers in the place of one float.
 #
 # ## 10. All three on one network
 #
@@ -1158,7 +1178,8 @@ ship("LeNet-5, pruned, quantized", pruned_by["iterative"])
 
 # %% [markdown]
 # **Quantize first, then prune**: round the kernels to 8 bits, then remove the smallest codes. There is no training
-# after that, since training would leave the codes.
+# after that, since training would leave the codes. So this line is no test of the order alone: the pruned network above
+# was trained for eight epochs more. And the converter rounds once more, with other steps in the dense layers.
 
 # %%
 rounded = copy_of(trained)
@@ -1171,29 +1192,27 @@ ship("LeNet-5, quantized, pruned", rounded)
 # %% [markdown]
 # **Distill first or prune first?** Both students have two phases of equal length. One is taught by the teacher, then
 # loses half of its weights and trains on labels. The other is taught by labels, loses half, and the teacher comes then.
+# Temperature and rate are those of section 2. It is one student each, the last pair of section 2.
 
 # %%
 half = course.size(quick=1, full=2)  # epochs of the second phase
 ship("student, distilled, quantized", by_teacher)
-for name, student, phase in (("distilled, pruned", by_teacher, train), ("pruned, distilled", by_labels, teach)):
+for student in (by_teacher, by_labels):
     prune(student, magnitude_masks(student, 0.5))
-    ship(f"student, {name}, quantized", phase(student, half, rate=1e-2))
+ship("student, distilled, pruned, quantized", train(by_teacher, half, rate=1e-2))
+ship("student, pruned, distilled, quantized", teach(by_labels, half, rate=TAUGHT_RATE, temperature=STUDENT_T))
 
 # %%
 print(f"{'':<40}{'test (%)':>9}{'bytes':>9}{'packed':>9}{'µs':>7}")
 print(f"{'LeNet-5, float32':<40}{exported['LiteRT, float32']:>9.2f}{files['LiteRT, float32'].size:>9,}")
 for name, (right, size, packed, time) in table.items():
     print(f"{name:<40}{right:>9.2f}{size:>9,}{packed:>9,}{time:>7.1f}")
-    expect(f"{name}: file, test, %", right, full=(10, 99.4), quick=(5, 100))
+    expect(f"{name}: file, test, %", right, full=(60, 99.4), quick=(5, 100))
 same_time = table["LeNet-5, quantized"][3] / table["LeNet-5, pruned, quantized"][3]
 expect("LiteRT: time of the whole network over that of the pruned", same_time, full=(0.6, 1.6), quick=(0.3, 3))
-smallest = table["student, distilled, pruned, quantized"][2]
-expect(
-    "float file over the smallest packed file",
-    files["LiteRT, float32"].size / smallest,
-    full=(20, 100),
-    quick=(20, 100),
-)
+whole = len(zlib.compress(files["LiteRT, float32"].path.read_bytes(), 9))
+smallest = min(packed for _, _, packed, _ in table.values())
+expect("packed float file over the smallest packed file", whole / smallest, full=(30, 80), quick=(20, 100))
 
 # %% [markdown]
 # ## 11. What we measured
@@ -1205,7 +1224,7 @@ from course_lib.records import mean_and_sd
 
 for title, names in {
     "LeNet-5, test accuracy (%)": ["LeNet-5: test, %"],
-    "12.7 times fewer parameters, points lost": [f"{way}: points lost" for way in pruned_by],
+    "pruned, and dense for as many epochs more, points lost": [f"{way}: points lost" for way in pruned_by],
     "students, test accuracy (%), and gain of the teacher (points)": [
         f"{name}: {what}"
         for name in SCHOOLS
@@ -1270,6 +1289,6 @@ Markdown(course_lib.claims_table(chapter=8))
 # - W. R. Bennett, "Spectra of quantized signals", *Bell System Technical Journal* 27:446–472, 1948. step² / 12.
 # - B. Widrow, I. Kollár, *Quantization noise*, Cambridge University Press, 2008. When rounding errors behave as noise.
 # - B. Jacob, S. Kligys, B. Chen and others, "Quantization and training of neural networks for efficient
-#   integer-arithmetic-only inference", CVPR 2018. What LiteRT computes.
+#   integer-arithmetic-only inference", CVPR 2018. The scheme from which LiteRT's grew.
 # - Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", *Proceedings
 #   of the IEEE* 86(11):2278–2324, 1998. LeNet-5 and MNIST.
