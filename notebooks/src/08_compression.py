@@ -438,9 +438,9 @@ late = [(share, 1) for share in SHARES[:-1]] + [(SHARE, BUDGET - ROUNDS + 1)]
 even = [(share, BUDGET // ROUNDS) for share in SHARES]
 WAYS = {"dense": [(0.0, BUDGET)], "one-shot": [(SHARE, BUDGET)], "iterative": late, "rewinding": even, "taught": late}
 on_the_way, pruned_by = {}, {}  # the accuracy at each share, and the network at the end
-for way, rounds in WAYS.items():
+for way in course.size(quick=("one-shot", "iterative", "taught"), full=tuple(WAYS)):
     network, on_the_way[way] = copy_of(trained), {}
-    for share, epochs in rounds:
+    for share, epochs in WAYS[way]:
         masks = magnitude_masks(network, share)
         network.set_weights(early if way == "rewinding" else network.get_weights())
         prune(network, masks)
@@ -541,7 +541,7 @@ for layer in pruned_by["iterative"].layers:
         found = sparsity(layer)
         print(f"{layer.name:<8} {found.kept:>6,} of {found.parameters:>6,} parameters, {100 * (1 - found.share):.0f} %")
 share_of = {name: 1 - sparsity(pruned_by["iterative"].get_layer(name)).share for name in ("C1", "C5")}
-expect("of C1 left, %", 100 * share_of["C1"], full=(40, 60), quick=(20, 100))
+expect("of C1 left, %", 100 * share_of["C1"], full=(30, 60), quick=(20, 100))
 expect("of C5 left, %", 100 * share_of["C5"], full=(4, 8), quick=(1, 12))
 
 # %% [markdown]
@@ -1207,7 +1207,8 @@ print(f"{'':<40}{'test (%)':>9}{'bytes':>9}{'packed':>9}{'µs':>7}")
 print(f"{'LeNet-5, float32':<40}{exported['LiteRT, float32']:>9.2f}{files['LiteRT, float32'].size:>9,}")
 for name, (right, size, packed, time) in table.items():
     print(f"{name:<40}{right:>9.2f}{size:>9,}{packed:>9,}{time:>7.1f}")
-    expect(f"{name}: file, test, %", right, full=(60, 99.4), quick=(5, 100))
+    band = (15, 90) if name == "LeNet-5, quantized, pruned" else (95, 99.5)
+    expect(f"{name}: file, test, %", right, full=band, quick=(5, 100))
 same_time = table["LeNet-5, quantized"][3] / table["LeNet-5, pruned, quantized"][3]
 expect("LiteRT: time of the whole network over that of the pruned", same_time, full=(0.6, 1.6), quick=(0.3, 3))
 whole = len(zlib.compress(files["LiteRT, float32"].path.read_bytes(), 9))

@@ -61,8 +61,9 @@ photos, digits = load_photos(), load_digits()
 # | source A | is easily fooled by noise, which imitates texture | is vulnerable to blur, which wears contours away |
 # | source Z | errs under noise (it adds false texture), fails under blur (it removes texture) | nothing said |
 #
-# About noise they agree. About blur they contradict each other, and each gives a reason that sounds good. Blur does
-# both: it wears contours away, and it takes fine texture away. Which loss weighs more is not a matter of words.
+# About noise they agree. Read as comparisons, which of the two loses more, the statements about blur contradict each
+# other. Blur does both: it wears contours away, and it takes fine texture away. Which loss weighs more is not a matter
+# of words.
 #
 # What would settle it? Two networks that differ in activation and pooling and in nothing else; the same images for
 # both; noise and blur in several strengths; and a measurement of shape and texture that does not use either of them.
@@ -154,8 +155,8 @@ print(f"standard deviation of what was added: {noise.std() * 0.08:.4f}")
 # %% [markdown]
 # **Gaussian blur** replaces every pixel by a weighted mean of its surroundings. The weights follow a bell curve of
 # standard deviation s: a pixel at distance d counts exp(−d² / 2s²). At severity 5, s is one pixel. By hand, for the
-# distances 0, 1, 2, 3: 1, 0.607, 0.135, 0.011. Both sides together sum to 2.507. So the pixel keeps 0.399 of itself,
-# and its neighbours in the row give 0.242 each.
+# distances 0, 1, 2, 3: 1, 0.607, 0.135, 0.011. Both sides together sum to 2.507 (with distance 4). So the pixel keeps
+# 0.399 of itself, and its neighbours in the row give 0.242 each.
 #
 # A bell curve in two dimensions is the product of two in one dimension. So blur the rows, then the columns. Beyond the
 # edge the last pixel is repeated.
@@ -188,8 +189,9 @@ for severity, deviation in enumerate(STRENGTHS["gaussian_blur"], start=1):
 
 # %% [markdown]
 # The library has these two and eight more, each in five severities. Names and strengths are those of CIFAR-10-C by
-# Hendrycks and Dietterich (2019), a set of corrupted test images. Occlusion, a grey square at a random place, is our
-# addition. A seed draws the same noise at each severity, so that severities differ in strength alone.
+# Hendrycks and Dietterich (2019), a set of corrupted test images, but for motion blur at severity 4. Occlusion, a
+# square of the image's mean colour at a random place, is our addition. The same seed serves each severity. But for shot
+# noise, whose draws depend on its strength, severities so differ in strength alone.
 
 # %%
 shown = [corrupt(test.images[1:2], name, severity, seed=course.seed)[0] for severity in (1, 3, 5) for name in STRENGTHS]
@@ -244,9 +246,10 @@ def cost(style, kind):
     return 100 * float(np.mean([errors[style][name] for name in KINDS[kind]])) - (100 - clean[style])
 
 
+COSTS = {"LeNet-style": (-1, 4), "AlexNet-style": (3, 17)}  # bands
 for style in STYLES:
     for kind in KINDS:
-        expect(f"{style}: points that {kind} costs", cost(style, kind), full=(-1, 17), quick=(-50, 100))
+        expect(f"{style}: points that {kind} costs", cost(style, kind), full=COSTS[style], quick=(-50, 100))
 
 # %% [markdown]
 # Points favour the network that has little to lose. Guessing is right in 10 of 100 images. So here is the same cost as
@@ -265,8 +268,8 @@ claim("shape-falls-to-blur", -more["blur"])
 claim("texture-falls-to-blur", more["blur"])
 
 # %% [markdown]
-# The last two claims have one number between them, with two signs: at most one of the two statements about blur can be
-# right, and if the networks lose alike, neither is.
+# The last two claims have one number between them, with two signs: read as comparisons, at most one of the two
+# statements about blur can hold, and if the networks lose alike, neither does.
 
 # %%
 figure, row = plt.subplots(1, 2, figsize=(9.5, 3.6), layout="constrained", sharey=True)
@@ -617,8 +620,8 @@ plots.show(
 # %%
 for style in STYLES:
     expect(f"{style}: accuracy on the images to be attacked, %", unharmed[style], full=(50, 78), quick=(5, 100))
-    for attack in ("random signs", "FGSM", "PGD"):
-        expect(f"{style}: {attack}, 2/255, %", under[style, attack, 2], full=(18, 78), quick=(0, 100))
+    for attack, band in (("random signs", (50, 78)), ("FGSM", (18, 48)), ("PGD", (15, 45))):
+        expect(f"{style}: {attack}, 2/255, %", under[style, attack, 2], full=band, quick=(0, 100))
 claim("subtle-changes-deceive", unharmed["AlexNet-style"] - under["AlexNet-style", "PGD", 2])
 
 # %% [markdown]
@@ -649,14 +652,15 @@ for maker in STYLES:
         images = deceiving[maker, "PGD", largest]
         transferred[maker, reader] = accuracy(network, images, attacked.labels)
         name = f"made for the {maker}, read by the {reader}: accuracy, %"
-        expect(name, transferred[maker, reader], full=(0, 65), quick=(0, 100))
+        band = (0, 5) if maker == reader else (25, 70)
+        expect(name, transferred[maker, reader], full=band, quick=(0, 100))
 
 # %% [markdown]
 # ## 8. Training against attacks
 #
 # The remedy is plain: attack every batch during training, with the weights of that very step, and learn from the result
-# (Madry and others, 2018). Training then lowers the loss of the worst image within the radius, instead of the loss of
-# the image. Each step costs about as much as the steps of the attack and one more.
+# (Madry and others, 2018). Training then lowers the loss of the worst image that the attack finds within the radius,
+# instead of the loss of the image. With five steps of attack, a training step costs about six plain ones.
 #
 # We do this with digits, LeNet-5 with ReLU and max pooling, and a radius of 0.1 in the L∞ norm. That is much more than
 # 2/255: paper and ink are far apart. Plain network and robust network have the same first weights, the same images, and
@@ -688,9 +692,10 @@ for training, reader in readers.items():
 
 # %%
 at_radius = 1 + RADII.index(RADIUS)
+WITHSTOOD = {"plain": (20, 70), "robust": (84, 96)}  # bands at that radius
 for training, found in withstood.items():
     expect(f"{training} LeNet-5: clean digits, %", found[0], full=(97, 99.3), quick=(5, 100))
-    expect(f"{training} LeNet-5: PGD, radius 0.1, %", found[at_radius], full=(25, 96), quick=(0, 100))
+    expect(f"{training} LeNet-5: PGD, radius 0.1, %", found[at_radius], full=WITHSTOOD[training], quick=(0, 100))
 price = accuracy(readers["plain"], digits.test.images, digits.test.labels) - accuracy(
     readers["robust"], digits.test.images, digits.test.labels
 )
@@ -801,32 +806,36 @@ Markdown(course_lib.claims_table(chapter=9))
 # **Noise costs the AlexNet-style network more, as both sources say.** It loses five to seven points where the other
 # loses about one. As a share of what it has above chance the gap is as clear.
 #
-# **Blur costs it more, too. So source Z is right about blur, and source A is not.** The AlexNet-style network loses ten
-# to thirteen points, the LeNet-style one about one.
+# **Blur costs it more, too.** Of the two statements, read as comparisons of these styles, source Z's holds and source
+# A's does not. The AlexNet-style network loses ten to thirteen points, the LeNet-style one about one.
 #
-# **But texture is not the reason that we can find.** On drawn cues both networks decide for the shape in 98 of 100
-# cases or more: neither has learned the texture. On the published images it is the AlexNet-style network that decides
-# for the shape more often, and both do so in more than half of their decisions. So the claim that max pooling and ReLU
-# lean to texture is not reproduced, and neither is the one that standard networks go by texture. Both sources explain
-# a loss that is real by a leaning that we do not measure.
+# **A leaning to texture is not the reason that we can find.** On drawn cues both go by the shape in 98 of 100 decisions
+# or more. That is the ceiling: outlines are so much easier here that a small leaning could not show, and the
+# LeNet-style network could hardly have learned the textures at all (about 12 % where only they tell, in three epochs).
+# So this test does not reproduce the claim, and it is a weak test of it.
+#
+# On the published images the AlexNet-style network decides for the shape in 76 to 80 of 100 decisions, the LeNet-style
+# one in 64 to 69, each ± 3 to 5. At 32 × 32 pixels fine texture is gone, so this does not contradict what was found at
+# full size. It says only that these networks, on these images, do not go by texture. Both sources explain a loss that
+# is real by a leaning that our measurements do not show.
 #
 # What else may explain it? Where only texture tells the class, the AlexNet-style network learns to read about 40 % of
-# the images, and the LeNet-style one hardly more than guessing gives. So the former *can* use fine detail. It is also
-# right much more often on clean images, and part of what it gets right may hang on detail that noise and blur destroy.
-# We have not tested that.
+# the images. So it *can* use fine detail that the other cannot. It is also right much more often on clean images, and
+# part of what it gets right may hang on detail that noise and blur destroy. We have not tested that.
 #
 # **Fewer errors and larger losses.** The AlexNet-style network has the lower mCE, because it errs less throughout, and
 # a relative mCE of several hundred, because corruption adds more errors to its few.
 #
 # **Confidence falls too little.** At noise of severity 5 the calibration error is two to three times what it is on
-# clean images.
+# clean images, and mean confidence stays above accuracy.
 #
-# **A change of 2/255 in each value is enough.** It takes half of the right answers, where random signs of the same size
-# take next to none. One step does nearly as much as ten. What was made for one network deceives the other in part.
+# **A change of 2/255 in each value is enough.** It takes half of the right answers and more, where random signs of the
+# same size take next to none. At this radius one step does nearly as much as ten. At 8/255 a change made for one
+# network takes 16 to 20 points from the other, and nearly all from its own.
 #
 # **Training against attacks works, against such attacks.** At radius 0.1 the robust LeNet-5 still reads nine tenths of
-# the digits, the plain one about half or less. The price on clean digits is between nothing and a third of a point. The
-# training takes several times as long.
+# the digits, the plain one between a third and a little more than half. The price on clean digits is between nothing
+# and a third of a point. The training takes several times as long.
 #
 # What holds for all of these numbers: the networks are small, and so are the images. Texture finer than a pixel of a
 # 32 × 32 image is not there to lean on, for either style. Equal parameters are not equal accuracy, which is why the
