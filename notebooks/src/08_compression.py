@@ -278,7 +278,7 @@ swept = {}
 for temperature in course.size(quick=(16,), full=(1, 4, 16)):
     student = teach(first_student(SEED), few_epochs, few_digits, TAUGHT_RATE, temperature)
     swept[temperature] = accuracy(student, validation)
-    expect(f"student taught at T = {temperature}, validation, %", swept[temperature], full=(80, 99.5), quick=(5, 100))
+    expect(f"student taught at T = {temperature}, validation, %", swept[temperature], full=(92, 97.5), quick=(5, 100))
 
 # %%
 apart = {}  # (digits, seed): accuracy by labels, accuracy by the teacher
@@ -304,9 +304,9 @@ for name in SCHOOLS:
     labels_only, taught = np.transpose([apart[name, pair] for pair in range(PAIRS)])
     gains = taught - labels_only
     print(f"{name}: gains of the pairs {gains.round(2)}")
-    expect(f"{name}: student by labels, %", labels_only.mean(), full=(80, 99.5), quick=(5, 100))
-    expect(f"{name}: student by the teacher, %", taught.mean(), full=(80, 99.5), quick=(5, 100))
-    expect(f"{name}: gain, points", gains.mean(), full=(-2, 10), quick=(-100, 100))
+    expect(f"{name}: student by labels, %", labels_only.mean(), full=(90, 98.8), quick=(5, 100))
+    expect(f"{name}: student by the teacher, %", taught.mean(), full=(92, 98.8), quick=(5, 100))
+    expect(f"{name}: gain, points", gains.mean(), full=(-0.5, 4), quick=(-100, 100))
     expect(f"{name}: standard error of the gain", standard_error(gains), full=(0, 1), quick=(0, 100))
 
 # %%
@@ -389,7 +389,7 @@ SHARE, ROUNDS = 0.925, course.size(quick=1, full=4)
 pruned = copy_of(trained)
 prune(pruned, magnitude_masks(pruned, SHARE))
 expect("compression factor at 92.5 %", sparsity(pruned).factor, full=(12.7, 12.8), quick=(12.7, 12.8))
-expect("92.5 % removed, no training after, test, %", accuracy(pruned), full=(10, 95), quick=(5, 100))
+expect("92.5 % removed, no training after, test, %", accuracy(pruned), full=(15, 85), quick=(5, 100))
 
 # %% [markdown]
 # A mask of the wrong shape, or for a layer that has no kernel, is refused before anything changes.
@@ -452,7 +452,7 @@ for way in course.size(quick=("one-shot", "iterative", "taught"), full=tuple(WAY
 lost_by = {way: lenet_accuracy - accuracy(network) for way, network in pruned_by.items()}
 for way, points in lost_by.items():
     print(f"{way:<10}{sparsity(pruned_by[way]).factor:5.1f} times fewer parameters")
-    expect(f"{way}: points lost", points, full=(-0.5, 3), quick=(-90, 90))
+    expect(f"{way}: points lost", points, full=(-0.4, 1), quick=(-90, 90))
 factors = [sparsity(network).factor for way, network in pruned_by.items() if way != "dense"]
 expect("smallest factor", min(factors), full=(12.7, 14), quick=(12.7, 14))
 claim("nine-tenths-can-go", lost_by["iterative"])
@@ -511,7 +511,7 @@ for share in (0.98,):
     prune(further, magnitude_masks(further, share))
     teach(further, course.size(quick=1, full=2), rate=4e-3)
     on_the_way["taught"][share] = accuracy(further)
-expect("98 % removed: test, %", on_the_way["taught"][share], full=(85, 99), quick=(5, 100))
+expect("98 % removed: test, %", on_the_way["taught"][share], full=(91, 98.5), quick=(5, 100))
 expect("98 % removed: factor", sparsity(further).factor, full=(40, 45), quick=(40, 45))
 
 # %%
@@ -781,8 +781,10 @@ macs, slim_macs = ({cost.name: cost.macs for cost in layer_costs(network)} for n
 print(f"parameters {wide.count_params():,} → {slim.count_params():,}")
 print(f"multiply–accumulates {sum(macs.values()):,} → {sum(slim_macs.values()):,}")
 expect("work of conv2, before over after", macs["conv2"] / slim_macs["conv2"], exactly=1_600_000 / 400_000)
-expect("filters removed, before training, test, %", slim_raw, full=(10, 99), quick=(5, 100))
-expect("filters removed, after training: points lost", wide_accuracy - accuracy(slim), full=(-0.5, 1), quick=(-90, 90))
+expect("filters removed, before training, test, %", slim_raw, full=(20, 95), quick=(5, 100))
+expect(
+    "filters removed, after training: points lost", wide_accuracy - accuracy(slim), full=(-0.4, 0.5), quick=(-90, 90)
+)
 
 # %% [markdown]
 # The filters that went were chosen by size. The widths that are left are those of a smaller network, and one may ask
@@ -942,8 +944,8 @@ for bits in BITS:
     print(f"{bits} bits: predicted {predicted:5.1f} dB, measured {found:5.1f} dB")
 worst_difference = max(differences[bits] for bits in BITS if bits >= 4)
 slope = (decibels_of["per channel", 8][1] - decibels_of["per channel", 4][1]) / 4
-expect("8 to 4 bits, largest difference, dB", worst_difference, full=(0, 4), quick=(0, 8))
-expect("decibels a bit, 8 to 4 bits, measured", slope, full=(5.5, 6.5), quick=(4, 9))
+expect("8 to 4 bits, largest difference, dB", worst_difference, full=(0, 1.5), quick=(0, 8))
+expect("decibels a bit, 8 to 4 bits, measured", slope, full=(5.2, 7), quick=(4, 9))
 claim("quantization-is-noise", worst_difference)
 
 # %% [markdown]
@@ -1252,7 +1254,35 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=8))
 
 # %% [markdown]
-# FINDINGS
+# **A teacher helps most where digits are few.** With 2,000 digits its answers add about two points to the student's
+# accuracy, with all digits about half a point. The student stays about a point and a half behind a teacher that is
+# twenty times as large and was trained for longer.
+#
+# **Nine tenths of the weights can go, and what that costs depends on the size one began with.** Our LeNet-5 loses about
+# three tenths of a point with 92.5 % of its weights gone, the one that Han and others pruned loses nothing. The
+# differences between the ways are too small for one network each. Two things are plain: without training afterwards
+# the network is lost, and a dense network gains from the same training, so the true price is a little higher.
+#
+# **A tenth of the operations is not a tenth of the time.** Stored as CSR, a layer with 90 % zeros is about twice as fast
+# as the full one. LiteRT takes as long for a pruned network as for a whole one. To remove whole filters pays: 3.9 times
+# fewer operations are two to three times faster for 1,000 images.
+#
+# **The roofline foresees the layers that compute, and not the others.** Layers with weights are within a factor of two
+# or a little more. Normalisation, pooling, and layers that do next to nothing are off by much more, since our count
+# gives them no work; by the rule that was written before, the claim is not reproduced.
+#
+# **Eight bits are nearly free, and so are four; at two the network is lost.** That the noise model foresees: from 8
+# bits to 4 its prediction of the scores' signal to noise is right within 1.5 decibels.
+#
+# **Integers make every network smaller and large ones faster.** The file of LeNet-5 shrinks 3.7 times and takes as long
+# as before. Networks with a hundred times the work run several times faster, on this processor.
+#
+# **All three together.** From the float file of LeNet-5 to the smallest packed file there is a factor of about fifty.
+# Prune before you quantize, since pruning wants training afterwards. Between distilling first and pruning first one
+# student each decides nothing.
+#
+# What holds for all of these numbers: one machine, whose times vary by a third from day to day, and digits, which are
+# an easy task.
 #
 # ## 13. Exercises
 #
