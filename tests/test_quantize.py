@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from course_lib.compression.quantize import (
     fit_quantizer,
     quantize_network,
     score_noise,
+    score_shift,
     signal_to_noise,
 )
 from course_lib.datasets import load_digits
@@ -210,6 +212,7 @@ def test_without_bits_nothing_changes_and_with_sixteen_hardly_anything() -> None
     exact = quantize_network(network, images, weight_bits=None, activation_bits=None)
     np.testing.assert_allclose(exact.scores(images), scores, atol=1e-6)
     assert score_noise(exact, images[:2]) == {}
+    assert not score_shift(exact, images[:2]).any()
     fine = quantize_network(network, images, weight_bits=16, activation_bits=16)
     assert signal_to_noise(scores, fine.scores(images)) > 70
 
@@ -277,14 +280,31 @@ def test_the_noise_of_activations_is_that_of_random_errors() -> None:
     np.testing.assert_allclose(predicted, measured, rtol=4 * np.sqrt(2 / draws))  # four standard errors of a variance
 
 
-@pytest.mark.parametrize("bits", [8, 6])
+def test_the_shift_of_a_linear_layer_is_what_its_rounded_weights_do() -> None:
+    network, inputs = dense(), draw(5, 6, seed=2)
+    quantized = quantize_network(network, inputs, weight_bits=3, activation_bits=3)
+    kernel = network.layers[0].get_weights()[0]
+    errors = fit_quantizer(kernel, 3, per_channel=True)(kernel) - kernel
+    np.testing.assert_allclose(score_shift(quantized, inputs), inputs @ errors, atol=1e-5)
+
+
+def test_the_shift_of_scores_is_the_measured_one_for_small_errors_and_all_layers() -> None:
+    network, images = chain(), draw(6, 8, 8, 2)
+    scores = keras.ops.convert_to_numpy(network(images))
+    quantized = quantize_network(network, images, weight_bits=9, activation_bits=None)
+    np.testing.assert_allclose(score_shift(quantized, images), quantized.scores(images) - scores, atol=2e-4)
+    assert np.abs(quantized.scores(images) - scores).max() > 2e-3
+
+
+@pytest.mark.parametrize("bits", [8, 6, 5, 4])
 def test_the_predicted_noise_of_lenet5_is_the_measured_within_one_and_a_half_decibels(bits: int) -> None:
     network, images = load_lenet5(), load_digits(source="sample").test.images[:100]
     scores = keras.ops.convert_to_numpy(network(images))
     quantized = quantize_network(network, images, weight_bits=bits, activation_bits=bits)
     noise = score_noise(quantized, images)
     assert len(noise) == 10
-    predicted = decibels(float((scores**2).mean()), float(sum(noise.values()).mean()))
+    of_inputs = sum(variance for name, variance in noise.items() if name.endswith("inputs"))
+    predicted = decibels(float((scores**2).mean()), float((score_shift(quantized, images) ** 2 + of_inputs).mean()))
     assert signal_to_noise(scores, quantized.scores(images)) == pytest.approx(predicted, abs=1.5)
 
 
@@ -306,7 +326,7 @@ def test_networks_that_are_no_chain_are_refused() -> None:
 
 def test_examples_that_do_not_fit_are_refused() -> None:
     quantized = quantize_network(dense(), draw(3, 6), weight_bits=8, activation_bits=8)
-    for call in (quantized.scores, lambda inputs: score_noise(quantized, inputs)):
+    for call in (quantized.scores, partial(score_noise, quantized), partial(score_shift, quantized)):
         with pytest.raises(ValueError, match=r"inputs\) has shape \(2, 5\); .* takes \(None, 6\)"):
             call(draw(2, 5))
         with pytest.raises(ValueError, match=r"inputs\) is empty"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -125,10 +126,11 @@ class QuantizedNetwork:
         kernels = {name: quantizer(_kernel(self.network.get_layer(name))) for name, quantizer in self.kernels.items()}
 
         def rounded(layer: Any, values: Any) -> Any:
-            return self.inputs[layer.name](ops.convert_to_numpy(values)) if self.inputs else values
+            values = self.inputs[layer.name](ops.convert_to_numpy(values)) if self.inputs else values
+            return _product(layer, values, kernels.get(layer.name))
 
         batches = (examples[start : start + _BATCH] for start in range(0, len(examples), _BATCH))
-        found = [_run(self.network.layers, batch, rounded, kernels) for batch in batches]
+        found = [_run(self.network.layers, batch, rounded) for batch in batches]
         return np.concatenate([ops.convert_to_numpy(scores) for scores in found])
 
 
@@ -154,7 +156,7 @@ def quantize_network(
     def watch(layer: Any, values: Any) -> Any:
         low, high = ranges[layer.name]
         ranges[layer.name] = min(low, float(ops.min(values))), max(high, float(ops.max(values)))
-        return values
+        return _product(layer, values)
 
     kernels, inputs = {}, {}
     if weight_bits is not None:
@@ -172,15 +174,16 @@ def score_noise(quantized: QuantizedNetwork, inputs: ArrayLike) -> dict[str, NDA
     A model of first order, in which sources add up: Σ (∂ score / ∂ quantity)² · :meth:`Quantizer.noise`, with the
     gradients of the network in full precision, exact for each input and score. Every rounding error counts as drawn by
     itself with mean 0. For activations that comes near. For weights it stands for a mean over many networks: in one
-    network their errors are fixed and shared by all inputs, so that what is measured scatters around it. Values beyond
-    a quantizer's range are not modelled. Give about a hundred inputs: memory grows with n times the largest kernel.
-    Raises as :meth:`QuantizedNetwork.scores`.
+    network their errors are fixed and shared by all inputs, and :func:`score_shift` says what they do there. Values
+    beyond a quantizer's range are not modelled. Give about a hundred inputs: memory grows with n times the largest
+    kernel. Raises as :meth:`QuantizedNetwork.scores`.
     """
     network, entering = quantized.network, {}
+    count = network.output_shape[-1]  # of scores
 
     def watch(layer: Any, values: Any) -> Any:
         entering[layer.name] = ops.convert_to_numpy(values)
-        return values
+        return _product(layer, values)
 
     _run(network.layers, _examples("score_noise(inputs)", network, inputs), watch)
     found: dict[str, NDArray[np.float64]] = {}
@@ -188,25 +191,50 @@ def score_noise(quantized: QuantizedNetwork, inputs: ArrayLike) -> dict[str, NDA
         values, after = entering[layer.name], network.layers[network.layers.index(layer) + 1 :]
         if layer.name in quantized.inputs:
             variance = quantized.inputs[layer.name].noise(values)
-            noise = [slope**2 * variance for slope in _slopes(network, [layer, *after], values)]
-            found[f"{layer.name} inputs"] = _totals(noise)
+            slopes = _slopes(partial(_run, [layer, *after]), count, values)
+            found[f"{layer.name} inputs"] = _totals(slope**2 * variance for slope in slopes)
         if layer.name in quantized.kernels:
             kernel, factors = _kernel(layer), _factors(layer, values)
             variance = quantized.kernels[layer.name].noise(kernel).reshape(-1, kernel.shape[-1])
-            slopes = _slopes(network, [layer.activation, *after], ops.convert_to_numpy(_sums(layer, values, kernel)))
+            sums = ops.convert_to_numpy(_add_bias(layer, _product(layer, values)))
+            slopes = _slopes(partial(_run, [layer.activation, *after]), count, sums)
             # The gradient of a weight: over the places that share it, what it multiplies times the slope at its sum.
             shared = (factors @ slope.reshape(len(values), -1, kernel.shape[-1]) for slope in slopes)
             found[f"{layer.name} weights"] = _totals(gradient**2 * variance for gradient in shared)
     return found
 
 
-def _slopes(network: Any, chain: Sequence[Any], values: NDArray) -> Iterator[NDArray[np.float32]]:
-    """Yield for each score its gradient by ``values``, which enter the rest of the network, the ``chain``."""
+def score_shift(quantized: QuantizedNetwork, inputs: ArrayLike) -> NDArray[np.float32]:
+    """Return how far the rounding of the weights moves each score of inputs (n, …), to first order: (n, scores).
+
+    Σ ∂ score / ∂ weight · (quantized weight - weight), all 0 for weights in full precision. These errors are known
+    before any input is seen, so nothing is drawn. Raises as :meth:`QuantizedNetwork.scores`.
+    """
+    network, examples = quantized.network, _examples("score_shift(inputs)", quantized.network, inputs)
+    kernels = {name: _kernel(network.get_layer(name)) for name in quantized.kernels}
+    errors = {name: quantized.kernels[name](kernel) - kernel for name, kernel in kernels.items()}
+    if not errors:
+        return np.zeros((len(examples), network.output_shape[-1]), "float32")
+
+    def scores(share: Any) -> Any:
+        """Return the scores where each input meets weights with this share, (n,), of their errors."""
+
+        def product(layer: Any, values: Any) -> Any:
+            exact, error = _product(layer, values), _product(layer, values, errors[layer.name])
+            return exact + ops.reshape(share, (-1,) + (1,) * (error.ndim - 1)) * error
+
+        return _run(network.layers, examples, product)
+
+    return np.stack(list(_slopes(scores, network.output_shape[-1], np.zeros(len(examples)))), axis=1)
+
+
+def _slopes(scores: Callable[[Any], Any], count: int, values: NDArray) -> Iterator[NDArray[np.float32]]:
+    """Yield for each of ``count`` scores its gradient by ``values``, of which ``scores`` makes them."""
 
     def of_score(score: int) -> Callable[[Any], Any]:
-        return lambda x: _run(chain, x)[:, score]
+        return lambda x: scores(x)[:, score]
 
-    for score in range(network.output_shape[-1]):
+    for score in range(count):
         yield input_gradient(of_score(score), values)
 
 
@@ -215,28 +243,26 @@ def _totals(noise: Iterable[NDArray]) -> NDArray[np.float64]:
     return np.stack([each.reshape(len(each), -1).sum(axis=1, dtype=np.float64) for each in noise], axis=1)
 
 
-def _run(
-    chain: Sequence[Any],
-    values: Any,
-    enter: Callable[[Any, Any], Any] = lambda layer, values: values,
-    kernels: Mapping[str, NDArray] | None = None,
-) -> Any:
-    """Run layers one after another; ``enter`` sees and may change what goes into a layer with a kernel."""
+def _product(layer: Any, values: Any, kernel: Any = None) -> Any:
+    """Return the products of values with this kernel, or the layer's own, added up as the layer does."""
+    kernel = layer.kernel if kernel is None else kernel
+    values, kernel = (ops.convert_to_tensor(each, "float32") for each in (values, kernel))
+    return ops.matmul(values, kernel) if isinstance(layer, layers.Dense) else layer.convolution_op(values, kernel)
+
+
+def _add_bias(layer: Any, sums: Any) -> Any:
+    return sums + layer.bias if layer.use_bias else sums
+
+
+def _run(chain: Sequence[Any], values: Any, product: Callable[[Any, Any], Any] = _product) -> Any:
+    """Run layers one after another; ``product`` says what a layer with a kernel makes of what goes into it."""
     values = ops.convert_to_tensor(values, "float32")
     for layer in chain:
         if type(layer) in _LEARNED:
-            kernel = (kernels or {}).get(layer.name, layer.kernel)
-            values = layer.activation(_sums(layer, enter(layer, values), kernel))
+            values = layer.activation(_add_bias(layer, product(layer, values)))
         else:
             values = layer(values)
     return values
-
-
-def _sums(layer: Any, values: Any, kernel: Any) -> Any:
-    """Return what a layer adds up with this kernel in place of its own, bias included, before its activation."""
-    values, kernel = (ops.convert_to_tensor(each, "float32") for each in (values, kernel))
-    product = ops.matmul(values, kernel) if isinstance(layer, layers.Dense) else layer.convolution_op(values, kernel)
-    return product + layer.bias if layer.use_bias else product
 
 
 def _factors(layer: Any, values: NDArray) -> NDArray[np.float32]:
