@@ -58,7 +58,8 @@ def measure(python: Path) -> dict[str, Any]:
     from course_lib.robustness.attacks import pgd
 
     network, digits = load_lenet5(), load_digits(source="sample").test
-    weights = {variable.path: np.asarray(variable) for variable in network.weights}
+    layers = [layer for layer in network.layers if layer.weights]
+    weights = {f"{layer.name}/{each.name}": np.asarray(each) for layer in layers for each in layer.weights}
     theirs, versions = by_foolbox(python, {**weights, "images": digits.images, "labels": digits.labels})
 
     def scores(images: NDArray) -> NDArray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -241,3 +244,17 @@ def test_the_wrapped_network_is_the_one_that_is_trained() -> None:
         keras.ops.convert_to_numpy(wrapped(images)), keras.ops.convert_to_numpy(network(images))
     )
     assert [variable.path for variable in wrapped.trainable_variables] == [v.path for v in network.trainable_variables]
+
+
+def test_another_library_attacks_as_we_do() -> None:
+    """What `make attacks` recorded: Foolbox on the same weights in PyTorch, in an environment of its own."""
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    recorded = json.loads((folder / "results" / "attacks.json").read_text(encoding="utf-8"))
+    assert recorded["digits"] == 1_000 and recorded["accuracy"] > 0.95
+    assert recorded["largest difference of scores"] < 1e-3  # it is the same network
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    for name, case in recorded["cases"].items():
+        assert abs(case["success, ours"] - case["success, Foolbox"]) <= 0.02
+        assert case["same answer"] >= 0.97
+        assert case["random start"] or case["same pixels"] >= 0.95
+        assert f"| {name} | {'—' if case['random start'] else format(case['same pixels'], '.2%')} |" in page

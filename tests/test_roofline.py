@@ -98,6 +98,12 @@ def test_the_median_leaves_warm_up_and_outliers_out(monkeypatch: pytest.MonkeyPa
     assert len(calls) == 7
 
 
+def test_calls_go_on_for_as_long_as_asked() -> None:
+    calls: list[int] = []
+    median_seconds(lambda: (calls.append(1), time.sleep(0.01)), repeats=2, seconds=0.1, warm_up=0)
+    assert 3 <= len(calls) <= 10
+
+
 def test_a_wait_takes_as_long_as_it_takes() -> None:
     assert 0.02 <= median_seconds(lambda: time.sleep(0.02), repeats=3, warm_up=0) < 1
 

@@ -61,20 +61,23 @@ class Roofline:
         return max(load.macs / self.rate, load.moved / self.bandwidth)
 
 
-def median_seconds(function: Callable[[], Any], *, repeats: int, warm_up: int = 2) -> float:
+def median_seconds(function: Callable[[], Any], *, repeats: int, seconds: float = 0, warm_up: int = 2) -> float:
     """Return how long a call takes: the median of ``repeats`` calls, after ``warm_up`` calls that do not count.
 
-    Raises ValueError for fewer than one repeat.
+    Where these together take less than ``seconds``, calls go on until they do not. Raises ValueError for fewer than one
+    repeat.
     """
     if repeats < 1:
         raise ValueError(f"median_seconds(repeats={repeats}): it must be at least 1.")
     for _ in range(warm_up):
         function()
-    times = []
-    for _ in range(repeats):
+    times: list[int] = []
+    spent = 0
+    while len(times) < repeats or spent < 1e9 * seconds:
         start = time.perf_counter_ns()
         function()
         times.append(time.perf_counter_ns() - start)
+        spent += times[-1]
     return float(np.median(times)) * 1e-9
 
 

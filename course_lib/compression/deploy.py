@@ -9,7 +9,6 @@ channel of a convolution and one for a dense layer; activations are affine.
 from __future__ import annotations
 
 import io
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -21,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from course_lib import settings
-from course_lib.compression.quantize import Quantizer
+from course_lib.analysis.roofline import median_seconds
+from course_lib.compression.quantize import Quantizer, checked_examples
 
 
 def export(network: keras.Model, path: Path, representative: ArrayLike | None = None) -> Path:
@@ -45,7 +45,7 @@ def export(network: keras.Model, path: Path, representative: ArrayLike | None = 
         )
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
     if representative is not None:
-        examples = _checked("export(representative)", representative, shape)
+        examples = checked_examples("export(representative)", representative, shape[1:])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([example[None]] for example in examples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -98,7 +98,7 @@ class LiteNetwork:
 
         Raises ValueError for another shape, NaN, no inputs, and values more than half a step outside ``covered``.
         """
-        examples = _checked("inputs", inputs, tuple(self._input["shape"]))
+        examples = checked_examples("inputs", inputs, tuple(self._input["shape"][1:]))
         if self.input_quantizer is None:
             return examples
         low, high = float(examples.min()), float(examples.max())
@@ -136,7 +136,7 @@ def latencies(
     """
     import tensorflow as tf
 
-    example = _checked("latencies(one)", one, (1, *network.input_shape[1:]))
+    example = checked_examples("latencies(one)", one, network.input_shape[1:])
     if len(example) != 1:
         raise ValueError(f"latencies(one) has {len(example)} inputs; give one, of shape (1, …).")
     tensor, compiled = tf.constant(example), tf.function(lambda x: network(x, training=False))
@@ -149,19 +149,7 @@ def latencies(
     ways["Keras, compiled"] = lambda: compiled(tensor).numpy()
     ways["Keras, called"] = lambda: network(tensor, training=False).numpy()
     ways["Keras, predict"] = lambda: network.predict(example, verbose=0)
-    return {name: _median_microseconds(way, seconds) for name, way in ways.items()}
-
-
-def _median_microseconds(way: Callable[[], Any], seconds: float) -> float:
-    for _ in range(3):
-        way()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        way()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times)) * 1e6
+    return {name: 1e6 * median_seconds(way, repeats=5, seconds=seconds, warm_up=3) for name, way in ways.items()}
 
 
 def _quantizer(details: Mapping[str, Any]) -> Quantizer | None:
@@ -170,14 +158,3 @@ def _quantizer(details: Mapping[str, Any]) -> Quantizer | None:
         return None
     scale, zero_point = details["quantization"]
     return Quantizer(np.asarray(scale, np.float64), np.asarray(zero_point, np.int64), -128, 127)
-
-
-def _checked(call: str, inputs: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    examples = np.asarray(inputs, "float32")
-    if examples.shape[1:] != shape[1:] or not len(examples):
-        raise ValueError(
-            f"{call} of shape {examples.shape} must be (n, {', '.join(map(str, shape[1:]))}), n at least 1."
-        )
-    if not np.isfinite(examples).all():
-        raise ValueError(f"{call} has {int((~np.isfinite(examples)).sum())} values that are NaN or infinite.")
-    return examples

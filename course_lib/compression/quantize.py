@@ -122,7 +122,7 @@ class QuantizedNetwork:
 
     def scores(self, inputs: ArrayLike) -> NDArray[np.float32]:
         """Return the scores (n, scores) of inputs (n, …). Raises ValueError for another shape, NaN, or no inputs."""
-        examples = _examples("scores(inputs)", self.network, inputs)
+        examples = checked_examples("scores(inputs)", inputs, self.network.input_shape[1:])
         kernels = {name: quantizer(_kernel(self.network.get_layer(name))) for name, quantizer in self.kernels.items()}
 
         def rounded(layer: Any, values: Any) -> Any:
@@ -150,7 +150,8 @@ def quantize_network(
     Raises TypeError for a network that is no such chain, ValueError for bits out of range and for examples of another
     shape, with NaN, or none.
     """
-    learned, pictures = _learned(network), _examples("quantize_network(examples)", network, examples)
+    learned = _learned(network)
+    pictures = checked_examples("quantize_network(examples)", examples, network.input_shape[1:])
     ranges: dict[str, tuple[float, float]] = {layer.name: (0.0, 0.0) for layer in learned}
 
     def watch(layer: Any, values: Any) -> Any:
@@ -185,7 +186,7 @@ def score_noise(quantized: QuantizedNetwork, inputs: ArrayLike) -> dict[str, NDA
         entering[layer.name] = ops.convert_to_numpy(values)
         return _product(layer, values)
 
-    _run(network.layers, _examples("score_noise(inputs)", network, inputs), watch)
+    _run(network.layers, checked_examples("score_noise(inputs)", inputs, network.input_shape[1:]), watch)
     found: dict[str, NDArray[np.float64]] = {}
     for layer in _learned(network):
         values, after = entering[layer.name], network.layers[network.layers.index(layer) + 1 :]
@@ -210,7 +211,8 @@ def score_shift(quantized: QuantizedNetwork, inputs: ArrayLike) -> NDArray[np.fl
     Σ ∂ score / ∂ weight · (quantized weight - weight), all 0 for weights in full precision. These errors are known
     before any input is seen, so nothing is drawn. Raises as :meth:`QuantizedNetwork.scores`.
     """
-    network, examples = quantized.network, _examples("score_shift(inputs)", quantized.network, inputs)
+    network = quantized.network
+    examples = checked_examples("score_shift(inputs)", inputs, network.input_shape[1:])
     kernels = {name: _kernel(network.get_layer(name)) for name in quantized.kernels}
     errors = {name: quantized.kernels[name](kernel) - kernel for name, kernel in kernels.items()}
     if not errors:
@@ -291,11 +293,13 @@ def _learned(network: Any) -> list[Any]:
     return learned
 
 
-def _examples(call: str, network: Any, inputs: ArrayLike) -> NDArray[np.float32]:
-    examples = _finite(call, inputs).astype("float32")
-    if examples.shape[1:] != network.input_shape[1:]:
-        raise ValueError(f"{call} has shape {examples.shape}; {network.name} takes {network.input_shape}.")
-    return examples
+def checked_examples(call: str, inputs: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return inputs (n, …) as float32. Raises ValueError where … is not this shape, for none, NaN and infinity."""
+    examples = np.asarray(inputs, np.float32)
+    if examples.shape[1:] != shape or not len(examples):
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{call} of shape {examples.shape} must be (n, {wanted}), n at least 1.")
+    return _finite(call, examples).astype(np.float32)
 
 
 def _finite(call: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -968,7 +968,7 @@ claim("quantization-is-noise", worst_difference)
 # We began with drawn errors alone, and saw that one network's ratio may stray from that by two decibels. The known
 # errors came after, as a second model and not as another reading of the first. Nothing in it was fitted.
 #
-# At 2 bits both models fail: the errors are no longer small, and a slope tells little of what lies far away.
+# At 2 bits the errors are no longer small, and a slope tells little of what lies far away.
 #
 # Which layer makes the noise? For this, drawn errors are enough. Variances add up, so each source has its share.
 
@@ -1279,23 +1279,23 @@ Markdown(course_lib.claims_table(chapter=8))
 # accuracy, with all digits about half a point. The student stays about a point and a half behind a teacher that is
 # twenty times as large and was trained for longer.
 #
-# **Nine tenths of the weights can go, and what that costs depends on the size one began with.** Our LeNet-5 loses about
-# three tenths of a point with 92.5 % of its weights gone, the one that Han and others pruned loses nothing. The
+# **Nine tenths of the weights can go, and what that costs depends on the size one began with.** Our LeNet-5 loses one
+# to three tenths of a point with 92.5 % of its weights gone, the one that Han and others pruned loses nothing. The
 # differences between the ways are too small for one network each. Two things are plain: without training afterwards
 # the network is lost, and a dense network gains from the same training, so the true price is a little higher.
 #
-# **A tenth of the operations is not a tenth of the time.** Stored as CSR, a layer with 90 % zeros is about twice as
-# fast as the full one. LiteRT takes as long for a pruned network as for a whole one. To remove whole filters pays: 3.9
-# times fewer operations are two to three times faster for 1,000 images.
+# **A tenth of the operations is not a tenth of the time.** Stored as CSR, a layer with 90 % zeros is a little more
+# than twice as fast as the full one. LiteRT takes about as long for a pruned network as for a whole one. To remove
+# whole filters pays: 3.9 times fewer operations are two to three times faster for 1,000 images.
 #
-# **The roofline foresees the layers that compute, and not the others.** Layers with weights are within a factor of two
-# or a little more. Normalisation, pooling, and layers that do next to nothing are off by much more, since our count
+# **The roofline foresees the layers that compute, and not the others.** Layers with weights are within a factor of
+# three. Normalisation, pooling, and layers that do next to nothing are off by much more, since our count
 # gives them no work; by the rule that was written before, the claim is not reproduced.
 #
 # **Eight bits are nearly free, and so are four; at two the network is lost.** How large the error of the scores is can
-# be foreseen. From 8 bits to 4 the prediction of their signal to noise is right within a decibel, if it takes the
-# errors of the weights as they are. With errors drawn at random it is up to two decibels off: that is a mean over many
-# networks, and each network strays from it.
+# be foreseen. From 8 bits to 4 the prediction of their signal to noise is right within one and a half decibels, if it
+# takes the errors of the weights as they are. With errors drawn at random it is up to two decibels off: that is a mean
+# over many networks, and each network strays from it.
 #
 # **Integers make every network smaller and large ones faster.** The file of LeNet-5 shrinks 3.7 times and takes as long
 # as before. Networks with a hundred times the work run several times faster, on this processor.
