@@ -18,6 +18,7 @@ from course_lib.analysis.diagnosis import confusion_counts
 # Okabe and Ito's colours, told apart by colour-blind readers (Wong, Nature Methods 8, 2011).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
+plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS)  # also where a chapter names no colour
 
 
 def show(figure: Figure, *, caption: str, alt: str) -> None:

@@ -520,6 +520,7 @@ for way, points in on_the_way.items():
     left_over = [100 * (1 - share) for share in points]
     axes.plot(left_over, list(points.values()), "o-" if len(points) > 1 else "s", label=way)
 axes.set(xscale="log", xlabel="weights left (%)", ylabel="test accuracy (%)")
+axes.set_xticks([100, 50, 20, 10, 5, 2], ["100", "50", "20", "10", "5", "2"])
 axes.invert_xaxis()
 axes.legend()
 plots.show(
@@ -685,11 +686,12 @@ def draw_roofline(batch_size):
     axes.plot(intensities, machine.attainable(intensities) / 1e9, color="black", label="roof")
     for place, load in enumerate(load for load in layer_loads(large, batch_size) if load.macs):
         colour = plots.COLOURS[place % len(plots.COLOURS)]
-        axes.plot(load.intensity, machine.attainable(load.intensity) / 1e9, "o", color=colour, label=load.name)
+        marker = "s" if load.name.startswith("fc") else "o"
+        axes.plot(load.intensity, machine.attainable(load.intensity) / 1e9, marker, color=colour, label=load.name)
         if batch_size == 1:
             axes.plot(load.intensity, load.macs / (measured[load.name] - overhead) / 1e9, "x", color=colour)
     axes.set(xscale="log", yscale="log", xlabel="intensity (multiply–accumulates a byte)")
-    axes.set(ylabel="10⁹ multiply–accumulates a second", title=f"{batch_size} images a call")
+    axes.set(ylabel="10⁹ multiply–accumulates a second", title=f"images a call: {batch_size}")
     axes.legend(ncols=2, fontsize=8)
     return figure
 
@@ -703,10 +705,10 @@ def explore_roofline(batch_size):
 # %%
 plots.show(
     draw_roofline(1),
-    caption="The roof of this machine. Dots: where each layer of AlexNet could be at most, one image a call. Crosses: "
-    "what was measured.",
-    alt="A roof that rises with intensity and turns level, on two logarithmic axes; eight dots on it for AlexNet's "
-    "layers, three of them at low intensity, with crosses for what was measured.",
+    caption="The roof of this machine. Dots and squares: where each convolution and each dense layer of AlexNet could "
+    "be at most, one image a call. Crosses: what was measured.",
+    alt="A roof that rises with intensity and turns level, on two logarithmic axes; five dots and three squares on it "
+    "for AlexNet's layers, the squares at low intensity, with crosses for what was measured.",
 )
 
 # %% [markdown]
@@ -737,7 +739,7 @@ figure, axes = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
 zeros = np.array(ZEROS)
 axes.plot(100 * zeros, 1 / (1 - zeros), "k--", label="if only operations counted")
 for images, times in raced.items():
-    axes.plot(100 * zeros, times.dense / times.sparse, "o-", label=f"measured, {images} images a call")
+    axes.plot(100 * zeros, times.dense / times.sparse, "o-", label=f"measured, images a call: {images}")
 axes.axhline(1, color="grey", linewidth=1)
 axes.set(yscale="log", xlabel="weights that are zero (%)", ylabel="speed-up over the dense layer")
 axes.legend()
