@@ -9,11 +9,11 @@ READY := $(VENV)/.ready-$(EXTRA)
 
 ## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
 run: $(READY)
-	COURSE_DATA_DIR= COURSE_CACHE_DIR=build/nothing-downloaded COURSE_OFFLINE=1 COURSE_PROFILE=quick $(BIN)/course run
+	COURSE_DATA_DIR= COURSE_CACHE_DIR=build/nothing-downloaded COURSE_OFFLINE=1 COURSE_PROFILE=quick $(BIN)/course run --jobs 2
 
 ## test: lint, type check and all tests, the chapters through nbval among them
 test: $(READY) lint
-	TQDM_DISABLE=1 COURSE_PROFILE=quick COURSE_OFFLINE=1 $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 tests notebooks/[0-9]*.ipynb
+	TQDM_DISABLE=1 COURSE_PROFILE=quick COURSE_OFFLINE=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --nbval-lax --nbval-cell-timeout=600 tests notebooks/[0-9]*.ipynb
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--profile", choices=settings.PROFILES, help="default: full where the full data are, else quick")
     run.add_argument("--seeds", nargs="+", type=int, default=[], help="run once with each of these seeds")
     run.add_argument("--record", action="store_true", help="append claims and checks to data/results")
-    run.set_defaults(run=lambda words: _run(words.chapters, words.profile, words.seeds, words.record))
+    run.add_argument("--jobs", type=int, default=1, help="how many run at the same time; default: 1")
+    run.set_defaults(run=lambda words: _run(words.chapters, words.profile, words.seeds, words.record, words.jobs))
     ledger = commands.add_parser("claims", help="print the ledger of claims, or write it to data/CLAIMS.md")
     ledger.add_argument("--chapter", type=int)
     ledger.add_argument("--write", action="store_true")
@@ -163,7 +165,7 @@ def notebook_client(notebook: Any, folder: Path, **options: Any) -> Any:
     return Client(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}}, **options)
 
 
-def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Outcome:
+async def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Outcome:
     """Execute a chapter in a kernel of its own, leave the file as it is, and say how it went."""
     import nbclient
     import nbformat
@@ -180,7 +182,8 @@ def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Out
         with tqdm(total=cells, desc=label, unit=" cells", leave=False) as bar:
             client = notebook_client(notebook, path.parent, on_cell_executed=lambda **_: bar.update())
             try:
-                client.execute(env=environment, stderr=subprocess.DEVNULL)  # start-up notes of kernel and TensorFlow
+                # What goes to stderr are start-up notes of kernel and TensorFlow.
+                await client.async_execute(env=environment, stderr=subprocess.DEVNULL)
             except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as failure:
                 error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure)).strip()
             except nbclient.exceptions.DeadKernelError:
@@ -193,15 +196,28 @@ def execute(path: Path, *, seed: int | None = None, record: bool = False) -> Out
     )
 
 
-def _run(numbers: list[int], profile: str | None, seeds: list[int], record: bool) -> int:
+async def _execute_all(runs: list[tuple[Path, int | None]], record: bool, jobs: int) -> list[Outcome]:
+    """Execute every chapter with its seed, at most ``jobs`` at the same time; return how they went, in their order."""
+    free = asyncio.Semaphore(jobs)
+
+    async def run(path: Path, seed: int | None) -> Outcome:
+        async with free:
+            outcome = await execute(path, seed=seed, record=record)
+        tqdm.write(f"{outcome.chapter}: {'FAILED' if outcome.error else 'done'} in {outcome.seconds:.0f} s")
+        return outcome
+
+    return await asyncio.gather(*(run(path, seed) for path, seed in runs))
+
+
+def _run(numbers: list[int], profile: str | None, seeds: list[int], record: bool, jobs: int) -> int:
+    if jobs < 1:
+        raise ValueError(f"--jobs {jobs}: it must be at least 1.")
+    if record and jobs > 1:
+        raise ValueError(f"--record with --jobs {jobs}: times would be recorded on a busy machine; leave --jobs out.")
     if profile:
         os.environ["COURSE_PROFILE"] = profile
-    outcomes: list[Outcome] = []
-    for path in chapters(numbers):
-        for seed in seeds or [None]:  # type: ignore[list-item]
-            outcomes.append(execute(path, seed=seed, record=record))
-            outcome = outcomes[-1]
-            print(f"{outcome.chapter}: {'FAILED' if outcome.error else 'done'} in {outcome.seconds:.0f} s", flush=True)
+    runs = [(path, seed) for path in chapters(numbers) for seed in seeds or (None,)]
+    outcomes = asyncio.run(_execute_all(runs, record, jobs))
     for outcome in outcomes:
         if outcome.error:
             print(f"\n{outcome.chapter} failed:\n{outcome.error}", file=sys.stderr)

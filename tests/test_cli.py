@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -179,7 +180,7 @@ def test_execute_counts_checks_and_claims_and_leaves_the_file_alone(tmp_path: Pa
         "claim('lenet-60k-parameters', 2.8)\nassert not os.environ.get('COURSE_RECORD')",
     )
     before, environment = path.read_bytes(), dict(os.environ)
-    outcome = execute(path, seed=4)
+    outcome = asyncio.run(execute(path, seed=4))
     assert (outcome.error, outcome.checks, outcome.claims) == ("", 1, 1)
     assert (outcome.chapter, outcome.seed) == ("05_tiny", 4) and 0 < outcome.seconds < 120
     assert path.read_bytes() == before and dict(os.environ) == environment
@@ -196,8 +197,8 @@ def test_run_reports_the_check_that_failed(
     outcomes: list[cli.Outcome] = []
     real = cli.execute
 
-    def kept(*arguments: Any, **more: Any) -> cli.Outcome:
-        outcomes.append(real(*arguments, **more))
+    async def kept(*arguments: Any, **more: Any) -> cli.Outcome:
+        outcomes.append(await real(*arguments, **more))
         return outcomes[-1]
 
     monkeypatch.setattr(cli, "execute", kept)
@@ -210,6 +211,25 @@ def test_run_reports_the_check_that_failed(
     row = printed.out.splitlines()[-1].split()
     assert (row[0], row[-3:]) == (path.stem, ["1", "0", "FAILED"])
     assert "05_tiny failed:" in printed.err and "two: 3 (expected exactly 2)" in printed.err
+
+
+def test_chapters_run_side_by_side_and_are_listed_in_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The first waits for a file that the second writes: alone, one after the other, it would never end.
+    wait = "import pathlib, time\nwhile not pathlib.Path('done').exists():\n    time.sleep(0.1)"
+    for name, cell in (("05_first", wait), ("06_second", "import pathlib\npathlib.Path('done').touch()")):
+        notebook(tmp_path, OPEN, cell, "expect('one', 1, exactly=1)", name=f"{name}.ipynb")
+    monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path)
+    assert main(["run", "--jobs", "2"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert [(row[0], row[-1]) for row in rows] == [("05_first", "ok"), ("06_second", "ok")]
+
+
+@pytest.mark.parametrize("words", [["--jobs", "0"], ["--jobs", "2", "--record"]])
+def test_run_refuses_jobs_that_make_no_sense(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "0", *words]) == 1
+    assert f"--jobs {words[1]}" in capsys.readouterr().err
 
 
 # Training
