@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ CELL_SECONDS = 1_800
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 well, 1 something failed, 2 the words were wrong."""
+    """Run one command and return its exit status: 0 well, 1 something failed, 2 wrong words, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="course", description="Look after the course and run its chapters.")
     commands = parser.add_subparsers(dest="command", required=True)
     doctor = commands.add_parser("doctor", help="say what this machine has and whether the course can run on it")
@@ -80,6 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         return int(words.run(words))
+    except KeyboardInterrupt:
+        print(f"course {words.command}: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, RuntimeError, ArithmeticError, DataError) as error:
         print(f"course {words.command}: {error}", file=sys.stderr)
         return 1
@@ -148,14 +154,21 @@ def chapters(numbers: list[int] | None = None) -> list[Path]:
 
 
 def notebook_client(notebook: Any, folder: Path, **options: Any) -> Any:
-    """Return nbclient's client for ``notebook``, run in ``folder``, that sends nothing to the kernel while a cell runs.
+    """Return nbclient's client for ``notebook``, run in ``folder``, without two of its habits (nbclient 0.11).
 
-    nbclient sends the output of ``interact`` back to the kernel; now and then the kernel then sleeps through the next
-    cell (nbclient 0.11, ipykernel 7.4).
+    It sends the output of ``interact`` back to the kernel; now and then the kernel then sleeps through the next cell
+    (ipykernel 7.4). And it takes Ctrl-C for itself, so that of several clients one hears it, and ends in a traceback.
     """
     import nbclient
 
     class Client(nbclient.NotebookClient):
+        @contextlib.asynccontextmanager
+        async def async_setup_kernel(self, **kwargs: Any) -> AsyncIterator[None]:
+            async with super().async_setup_kernel(**kwargs):
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+                yield
+
         def on_comm_open_jupyter_widget(self, msg: dict[str, Any]) -> Any:
             widget = super().on_comm_open_jupyter_widget(msg)
             if widget is not None:
