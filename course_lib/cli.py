@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--record", action="store_true", help="append claims and checks to data/results")
     run.set_defaults(run=lambda words: _run(words.chapters, words.profile, words.seeds, words.record))
     ledger = commands.add_parser("claims", help="print the ledger of claims, or write it to data/CLAIMS.md")
-    ledger.add_argument("--chapter", type=int)
-    ledger.add_argument("--write", action="store_true")
+    ledger.add_argument("--chapter", type=int, help="the claims of this chapter alone, with a summary of them")
+    ledger.add_argument("--write", action="store_true", help="write the page as well")
     ledger.set_defaults(run=lambda words: _claims(words.chapter, words.write))
     train = commands.add_parser("train", help="train a network outside the notebooks and save weights with a card")
     networks = train.add_subparsers(dest="network", required=True)
@@ -214,10 +214,9 @@ def _run(numbers: list[int], profile: str | None, seeds: list[int], record: bool
 
 
 def _claims(chapter: int | None, write: bool) -> int:
-    table = claims.claims_table(chapter)
+    print(claims.listing(chapter))
     if write:
         claims.PAGE.write_text(claims.page(), encoding="utf-8")
-    print(table)
     return 0
 
 
