@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     doctor = commands.add_parser("doctor", help="say what this machine has and whether the course can run on it")
     doctor.set_defaults(run=lambda words: _doctor())
-    data = commands.add_parser("data", help="say which data are there, verify or download them")
-    data.add_argument("action", choices=["list", "check", "download"], nargs="?", default="list")
+    data = commands.add_parser("data", help="say which data are there, verify or download them, look at their links")
+    data.add_argument("action", choices=["list", "check", "download", "links"], nargs="?", default="list")
     data.add_argument("names", nargs="*", metavar="NAME", help="a name from `course data list`; default: all")
     data.set_defaults(run=lambda words: _data(words.action, words.names))
     run = commands.add_parser("run", help="execute chapters and print a table of times and checks")
@@ -108,6 +108,8 @@ def _data(action: str, names: list[str]) -> int:
 
     if unknown := sorted(set(names) - set(KNOWN)):
         raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(KNOWN)}.")
+    if action == "links":
+        return _links(names or list(KNOWN))
     failed = 0
     for name in names or KNOWN:
         try:
@@ -125,6 +127,28 @@ def _data(action: str, names: list[str]) -> int:
     return min(failed, 1)
 
 
+def _links(names: list[str]) -> int:
+    """Ask every address from which these data sets are downloaded, and print in a line each whether it lives."""
+    from course_lib.datasets import KNOWN, sources
+
+    if settings.offline():
+        raise ValueError("COURSE_OFFLINE=1 forbids to look at links.")
+    dead = False
+    for name in names:
+        for address in KNOWN[name].addresses():
+            try:
+                sources.reach(address)
+                print(f"alive: {name}, {address}")
+            except sources.DeadLink as error:
+                print(f"dead: {name}, {error}")
+                dead = True
+    if dead:
+        print(
+            "Find out where the data are now: the addresses stand in course_lib/datasets/, or come with a newer TFDS."
+        )
+    return int(dead)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One execution of a chapter."""
@@ -138,8 +162,10 @@ class Outcome:
 
 
 def chapters(numbers: list[int] | None = None) -> list[Path]:
-    """Return the notebooks of the chapters, all or ``numbers``. Raises ValueError for one that is not there."""
+    """Return the notebooks of the chapters, all or ``numbers``. Raises ValueError for one, or all, not being there."""
     found = {int(path.name[:2]): path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    if not found:
+        raise ValueError(f"there are no chapters in {NOTEBOOKS}: python notebooks/build.py builds them.")
     if missing := [number for number in numbers or () if number not in found]:
         raise ValueError(f"there is no chapter {missing[0]}; there are {', '.join(map(str, found))}.")
     return [found[number] for number in numbers or found]

@@ -125,6 +125,16 @@ def test_chapter_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith("course run: there is no chapter 99; there are 0, 1")
 
 
+def test_no_chapters_at_all_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path)
+    assert main(["run"]) == 1
+    assert capsys.readouterr().err == (
+        f"course run: there are no chapters in {tmp_path}: python notebooks/build.py builds them.\n"
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["fly"], ["run", "one"], ["run", "--profile", "fast"], ["train", "lenet5"], ["train", "alexnet"], ["train"]],
