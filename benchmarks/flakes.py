@@ -38,9 +38,9 @@ def fingerprint(folder: Path = settings.REPOSITORY / "notebooks") -> str:
     return digest.hexdigest()[:16]
 
 
-def read(path: Path = RESULTS) -> list[Run]:
+def read() -> list[Run]:
     """Return the recorded runs, the oldest first."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
 
 
 def clean(run: Run) -> bool:
