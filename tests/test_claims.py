@@ -246,12 +246,12 @@ def test_page_has_counts_summary_and_table_of_each_chapter(book: Path, monkeypat
         "**What we found.** It went up by 3.0 ± 2.6 points.",
         "It may go further.",
         head + "| 1 | It goes up. | A | 3 ± 2.6 (3) | **reproduced** |",
-        "Measured was:",
+        "How each was measured:",
         "1. points; reproduced where value >= 1",
         "## 02",  # neither notebook nor summary yet
         "1 claim: 1 open.",
         head + "| 1 | It is seven. | L, Z | — (0) | **open (0 of 3 seeds)** |",
-        "Measured was:",
+        "How each was measured:",
         "1. count; reproduced where value == 7",
     ]
 
