@@ -85,12 +85,12 @@ def summary(runs: list[Run]) -> str:
     failures = Counter(cell for run in runs for cell in run["failed"])
     seconds = [run["seconds"] for run in runs]
     lines = [
-        f"{len(runs)} runs recorded, {sum(map(clean, runs))} of them clean",
-        f"{streak(runs)} clean runs one after the other up to the last, of the notebooks {runs[-1]['notebooks']}"
+        f"runs recorded: {len(runs)}, clean: {sum(map(clean, runs))}",
+        f"clean one after the other up to the last: {streak(runs)}, of the notebooks {runs[-1]['notebooks']}"
         f"{' as they are now' if runs[-1]['notebooks'] == fingerprint() else ', which have changed since'}",
         f"{statistics.median(seconds):.0f} seconds a run (median), {max(seconds):.0f} at most",
     ]
-    return "\n".join(lines + [f"failed {count} times: {cell}" for cell, count in failures.most_common()])
+    return "\n".join(lines + [f"failed in {count}: {cell}" for cell, count in failures.most_common()])
 
 
 def main() -> int:

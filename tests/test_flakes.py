@@ -86,8 +86,8 @@ def test_interrupted_runs_go_on_and_a_failure_stops_nothing(
     assert asked[0] == ["--nbval-lax", "notebooks/00_start_here.ipynb"]
     printed = capsys.readouterr().out
     assert "run 2: 9 cells passed in 60 s, failed: 02, Cell 5" in printed
-    assert "5 runs recorded, 4 of them clean\n3 clean runs one after the other" in printed
-    assert "failed 1 times: 02, Cell 5" in printed
+    assert "runs recorded: 5, clean: 4\nclean one after the other up to the last: 3, of the notebooks" in printed
+    assert "failed in 1: 02, Cell 5" in printed
     assert flakes.main() == 1 and len(flakes.read()) == 5  # all are there
 
 
