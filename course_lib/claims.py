@@ -263,7 +263,8 @@ def _section(chapter: int, rows: list[Verdict]) -> list[str]:
         cells = (row.entry.claim, row.entry.sources, f"{row.result} ({row.seeds})", f"**{row.verdict}**")
         table.append(f"| {number} | {' | '.join(cells)} |")
         measured.append(f"{number}. {row.entry.metric}; reproduced where {row.entry.reproduced}")
-    return [*blocks, "\n".join(table), "How each was measured:", "\n".join(_wrapped(text, WIDTH, "   ") for text in measured)]
+    listed = "\n".join(_wrapped(text, WIDTH, "   ") for text in measured)
+    return [*blocks, "\n".join(table), "How each was measured:", listed]
 
 
 def _numbers(rows: list[Verdict]) -> list[int]:
