@@ -391,7 +391,7 @@ def test_summary_of_a_chapter_was_written_for_these_verdicts(chapter: int) -> No
 
 def test_no_measured_number_is_typed_into_a_summary() -> None:
     """What may stand there: sizes, settings of an experiment, years, names. Another such number is added here."""
-    allowed = r"\d+ × \d+|100 images|1000 to 1|2004|2012|2/255|top-[15]|F1|LeNet-5"
+    allowed = r"\d+ × \d+|100 images|1000 to 1|2004|2012|2/255|top-[15]|F1|8-bit|(?:LeNet-|VGG|ResNet)\d+"
     for chapter, summary in claims.findings().items():
         words = re.sub(r"\{[^}]*\}", "", summary.found)
         assert not re.findall(r"\S*\d\S*", re.sub(allowed, "", words)), chapter
