@@ -4,8 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRA ?= cpu
 READY := $(VENV)/.ready-$(EXTRA)
+# How tests are run: in the quick profile, two files at a time; and the chapters as tests
+TESTED := TQDM_DISABLE=1 COURSE_PROFILE=quick COURSE_OFFLINE=1
+CHAPTERS := --numprocesses=2 --dist=loadfile --nbval-lax --nbval-cell-timeout=600 notebooks/[0-9]*.ipynb
 
-.PHONY: run test lab notebooks record assignments benchmark attacks lint lock clean
+.PHONY: run test lab notebooks record assignments benchmark attacks flakes links lint lock clean
 
 ## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
 run: $(READY)
@@ -13,7 +16,7 @@ run: $(READY)
 
 ## test: lint, type check and all tests, the chapters through nbval among them
 test: $(READY) lint
-	TQDM_DISABLE=1 COURSE_PROFILE=quick COURSE_OFFLINE=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --nbval-lax --nbval-cell-timeout=600 tests notebooks/[0-9]*.ipynb
+	$(TESTED) $(BIN)/python -m pytest tests $(CHAPTERS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -44,6 +47,14 @@ benchmark: $(READY) .venv-torch/.ready
 ## attacks: our attacks against Foolbox's (in an environment of its own), on the LeNet-5 that ships
 attacks: $(READY) .venv-foolbox/.ready
 	$(BIN)/python benchmarks/attacks.py --foolbox-python .venv-foolbox/bin/python
+
+## flakes: the chapters as tests, until twenty runs are recorded; may be interrupted and started again
+flakes: $(READY)
+	$(TESTED) $(BIN)/python benchmarks/flakes.py $(CHAPTERS)
+
+## links: ask every address from which data sets are downloaded whether it still answers
+links: $(READY)
+	$(BIN)/course data links
 
 $(READY): requirements/$(EXTRA).txt pyproject.toml
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import operator
 import re
+import shutil
 import statistics
+import textwrap
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from course_lib import records, settings
 
 CLAIMS = settings.REPOSITORY / "data" / "claims.toml"
+FINDINGS = settings.REPOSITORY / "data" / "findings.toml"
 PAGE = settings.REPOSITORY / "data" / "CLAIMS.md"
+CHAPTERS = settings.REPOSITORY / "notebooks"
 SEEDS_NEEDED = 3
+KINDS = ("reproduced", "partly", "not reproduced", "not run here", "open")
+LABELS = ("What the sources say", "What we found")
+WIDTH = 120  # of the lines of the page
+HEAD = """
+# Claims of the sources, and what we measured
+
+**{count}**
+
+A claim is *reproduced* where its rule holds for every seed, *partly* where the rule, or a weaker one, holds for the
+mean. Rules were written before anything was measured. The sources are five documents: A, an essay on applications; Z,
+its Chinese twin; O, an overview of AlexNet; T, an article on AlexNet; L, a lesson on LeNet and AlexNet. Numbers are
+means ± standard deviations, and in brackets how many seeds, each a run in the full profile on the full data.
+
+Written by `course claims --write` from `claims.toml`, `findings.toml` and the records in `results/`. `course claims`
+prints the same in a terminal.
+"""
 _RULE = re.compile(r"value (<=|>=|<|>|==) (-?[0-9]+(?:\.[0-9]+)?)")
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
@@ -64,6 +88,36 @@ class Verdict:
             return "reproduced"
         rules = [self.entry.reproduced, *([self.entry.partly] if self.entry.partly else [])]
         return "partly" if any(_holds(rule, self.mean) for rule in rules) else "not reproduced"
+
+    @property
+    def kind(self) -> str:
+        """The verdict without its reason or its count of seeds: one of :data:`KINDS`."""
+        return next(kind for kind in KINDS if self.verdict.startswith(kind))
+
+    @property
+    def result(self) -> str:
+        """Mean ± standard deviation over the seeds, as text; a dash where nothing was recorded."""
+        if not self.values:
+            return "—"
+        return f"{self.mean:.4g} ± {self.sd:.2g}" if len(self.values) > 1 else f"{self.mean:.4g}"
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were recorded."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The summary of a chapter in words: what the sources say, what was found, and the verdicts it was written for.
+
+    In both texts ``{id.mean:.1f}`` and ``{id.sd:.1f}`` stand for the numbers of a claim of the chapter. The verdicts
+    are kind → ids of claims.
+    """
+
+    sources: str
+    found: str
+    written_for: dict[str, list[str]]
 
 
 def entries(path: Path = CLAIMS) -> dict[str, Entry]:
@@ -123,23 +177,121 @@ def claims_table(chapter: int | None = None) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in ledger(chapter=chapter):
-        entry, number = row.entry, _number(row)
-        cells = (entry.claim, entry.sources, entry.metric, number, entry.reproduced, f"**{row.verdict}**")
+        entry, value = row.entry, f"{row.result} ({row.seeds})"
+        cells = (entry.claim, entry.sources, entry.metric, value, entry.reproduced, f"**{row.verdict}**")
         lines.append(f"| {' | '.join(cells)} | {entry.chapter:02d} |")
     return "\n".join(lines)
 
 
-def _number(row: Verdict) -> str:
-    if not row.values:
-        return "—"
-    spread = f" ± {row.sd:.2g}" if len(row.values) > 1 else ""
-    return f"{row.mean:.4g}{spread} ({len(row.values)})"
+def findings(path: Path = FINDINGS) -> dict[int, Finding]:
+    """Read the summaries, chapter → summary. Raises ValueError where one lacks a key or has one too many."""
+    found = {}
+    for chapter, keys in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        try:
+            found[int(chapter)] = Finding(**keys)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path.name}, chapter {chapter!r}: {error}") from error
+    return found
+
+
+def summary(chapter: int) -> tuple[str, str] | None:
+    """Return what the sources of a chapter say and what was found, the measured numbers filled in; None if unwritten.
+
+    Raises ValueError where a text asks for a claim that the chapter does not have.
+    """
+    if (finding := findings().get(chapter)) is None:
+        return None
+    rows = {row.entry.id: row for row in ledger(chapter=chapter)}
+    try:
+        return finding.sources.format_map(rows), finding.found.format_map(rows)
+    except KeyError as error:
+        raise ValueError(f"{FINDINGS.name}, chapter {chapter:02d}: the chapter has no claim {error}.") from error
+
+
+def listing(chapter: int | None = None, *, width: int | None = None) -> str:
+    """Render the ledger for a terminal, ``width`` columns wide (its own width, at most 100): the claims by chapter.
+
+    With ``chapter`` of this one alone, its summary in words before them. Raises ValueError where it has no claims.
+    """
+    width = width or min(100, shutil.get_terminal_size().columns)
+    rows = ledger(chapter=chapter)
+    if not rows:
+        known = ", ".join(map(str, _numbers(ledger())))
+        raise ValueError(f"chapter {chapter} has no claims; there are claims in {known}.")
+    blocks = [_count(rows)] if chapter is None else []
+    for number in _numbers(rows):
+        own = [row for row in rows if row.entry.chapter == number]
+        blocks.append(f"{_title(number)}\n{'=' * len(_title(number))}\n{_count(own)}")
+        if chapter is not None and (texts := summary(number)):
+            blocks += [_wrapped(f"{label}. {text}", width) for label, text in zip(LABELS, texts, strict=True)]
+        blocks += [_entry(row, width) for row in own]
+    return "\n\n".join(blocks)
+
+
+def _entry(row: Verdict, width: int) -> str:
+    """Return a claim in a few lines, the verdict in the margin."""
+    entry, margin = row.entry, max(map(len, KINDS)) + 2
+    about = entry.not_run or f"{row.result} over {row.seeds} seeds, reproduced where {entry.reproduced}"
+    texts = f"{entry.claim} ({entry.sources})", f"{about}: {entry.metric}"
+    lines = [line for text in texts for line in textwrap.wrap(text, width - margin)]
+    return "\n".join(f"{label:<{margin}}{line}" for label, line in zip_longest([row.kind], lines, fillvalue=""))
 
 
 def page() -> str:
     """Return the whole of data/CLAIMS.md; ``course claims --write`` writes it, and a test compares."""
-    return (
-        "# Claims of the sources, and what we measured\n\n"
-        "Written by `course claims --write` from `data/claims.toml` and the records in `data/results/`.\n\n"
-        f"{claims_table()}\n"
-    )
+    rows = ledger()
+    chapters = {number: [row for row in rows if row.entry.chapter == number] for number in _numbers(rows)}
+    kinds = [kind for kind in KINDS if any(row.kind == kind for row in rows)]
+    overview = [f"| chapter | {' | '.join(kinds)} |", "| --- " * (len(kinds) + 1) + "|"]
+    for number, own in chapters.items():
+        counts = Counter(row.kind for row in own)
+        overview.append(f"| {_title(number)} | {' | '.join(str(counts[kind]) for kind in kinds)} |")
+    sections = [block for number, own in chapters.items() for block in _section(number, own)]
+    return "\n\n".join([_wrapped(HEAD.format(count=_count(rows)), WIDTH), "\n".join(overview), *sections]) + "\n"
+
+
+def _section(chapter: int, rows: list[Verdict]) -> list[str]:
+    """Return the blocks of a chapter's part of the page: heading, summary, table, how each claim was measured."""
+    notebook = _notebook(chapter)
+    link = f" [Read the chapter.](../notebooks/{notebook.name})" if notebook else ""
+    blocks = [f"## {_title(chapter)}", f"{_count(rows)}{link}"]
+    if texts := summary(chapter):
+        blocks += [_wrapped(f"**{label}.** {text}", WIDTH) for label, text in zip(LABELS, texts, strict=True)]
+    table = ["| | claim | source | mean ± sd (seeds) | verdict |", "| --- | --- | --- | --- | --- |"]
+    measured = []
+    for number, row in enumerate(rows, start=1):
+        cells = (row.entry.claim, row.entry.sources, f"{row.result} ({row.seeds})", f"**{row.verdict}**")
+        table.append(f"| {number} | {' | '.join(cells)} |")
+        measured.append(f"{number}. {row.entry.metric}; reproduced where {row.entry.reproduced}")
+    listed = "\n".join(_wrapped(text, WIDTH, "   ") for text in measured)
+    return [*blocks, "\n".join(table), "How each was measured:", listed]
+
+
+def _numbers(rows: list[Verdict]) -> list[int]:
+    """Return the chapters that have claims, in order."""
+    return sorted({row.entry.chapter for row in rows})
+
+
+def _count(rows: list[Verdict]) -> str:
+    """Return how many claims there are and how many had each verdict, in a line."""
+    kinds = Counter(row.kind for row in rows)
+    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind])
+    return f"{len(rows)} claim{'s' if len(rows) != 1 else ''}: {counts}."
+
+
+def _notebook(chapter: int) -> Path | None:
+    return next(CHAPTERS.glob(f"{chapter:02d}_*.ipynb"), None)
+
+
+def _title(chapter: int) -> str:
+    """Return the heading of the chapter's notebook, such as "01 LeNet-5"; its number alone where there is none yet."""
+    if (notebook := _notebook(chapter)) is None:
+        return f"{chapter:02d}"
+    lines = "".join(json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]["source"]).splitlines()
+    return lines[0].removeprefix("# ")
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    """Return ``text`` with lines of at most ``width`` characters, paragraphs kept apart."""
+    wrap = functools.partial(textwrap.fill, width=width, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n\n".join(wrap(" ".join(part.split())) for part in text.strip().split("\n\n"))

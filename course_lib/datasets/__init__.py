@@ -21,8 +21,14 @@ class Known(Protocol):
     def report(self) -> str: ...
 
 
+class Downloaded(Known, Protocol):
+    """A data set that the course can download, and the addresses from which it does."""
+
+    def addresses(self) -> tuple[str, ...]: ...
+
+
 # What `course data` lists and checks, and the samples that `course doctor` reads.
-SETS: tuple[Known, ...] = (digits.MNIST, fashion.FASHION_MNIST, photos.CIFAR10, heartbeats.MITDB, scenes.CAMVID)
+SETS: tuple[Downloaded, ...] = (digits.MNIST, fashion.FASHION_MNIST, photos.CIFAR10, heartbeats.MITDB, scenes.CAMVID)
 KNOWN = {known.name: known for known in SETS}
 SAMPLES: tuple[Known, ...] = (digits.SAMPLE, photos.SAMPLE, heartbeats.SAMPLE)
 

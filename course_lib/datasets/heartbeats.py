@@ -38,7 +38,7 @@ DS2 = tuple(map(str, (
     100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228,
     231, 232, 233, 234,
 )))  # fmt: skip
-ADDRESS = "https://physionet.org"
+ADDRESS = "https://physionet.org/"
 SUFFIXES = (".hea", ".dat", ".atr")  # of the files of a record: header, signals, annotations
 LOCAL = 10  # intervals that say how fast the heart beats now
 LONGEST_FLAT = 10 * SAMPLING_RATE  # samples; a lead that has fallen off, and no patient
@@ -136,6 +136,10 @@ class WfdbRecords:
             records = list(pool.map(checked, (*train, *test)))
         return Patients(tuple(records[: len(train)]), tuple(records[len(train) :]), source)
 
+    def addresses(self) -> tuple[str, ...]:
+        """Return where PhysioNet has the files of the first record; the others lie beside them."""
+        return tuple(f"{ADDRESS}files/{self.name}/1.0.0/{self.train[0]}{suffix}" for suffix in SUFFIXES)
+
     def report(self) -> str:
         """Find or download the set, verify it, and say in a line what there is. Raises as :func:`find_mitdb`."""
         return str(self.read(*find_mitdb()) if self is MITDB else self.read(SAMPLE_FOLDER, "records"))
@@ -186,7 +190,7 @@ def _download_mitdb(folder: Path) -> None:
     target = folder / MITDB.name
     try:
         with sources.workspace(target, folder) as place:
-            sources.reach(ADDRESS)
+            sources.reach(*MITDB.addresses())
             names = (*MITDB.train, *MITDB.test)
             with contextlib.redirect_stdout(io.StringIO()):
                 # Not dl_database (wfdb 4.3): it fetches a .dat once for each lead, at the same time, and may double it.
@@ -200,9 +204,7 @@ def _download_mitdb(folder: Path) -> None:
         advice = "Try again later, or set COURSE_DATA_DIR to a folder that holds mitdb/."
         raise DataError(f"what was downloaded is broken ({reason}); nothing was kept. {advice}") from error
     except Exception as error:  # wfdb lets its HTTP library's exceptions through
-        reason = f"it could not be downloaded ({type(error).__name__}); nothing was kept"
-        advice = "Check the network, or set COURSE_DATA_DIR to a folder that holds mitdb/."
-        raise DataUnavailable(f"{reason}. {advice}") from error
+        raise sources.not_downloaded(error, copy="a folder that holds mitdb/") from error
 
 
 def read_record(path: Path, *, lead: str = LEAD) -> Record:

@@ -22,12 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 from course_lib import settings
 from course_lib.datasets.sources import (
     DataError,
-    DataUnavailable,
     ImageData,
     Images,
     Raw,
     find,
     full_or_sample,
+    not_downloaded,
     reach,
     workspace,
 )
@@ -71,6 +71,10 @@ class CamVid:
     sha256: str
     address: str
     name: str = "camvid"
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return the address of the archive that is downloaded."""
+        return (self.address,)
 
     def report(self) -> str:
         """Find or download the set, verify it and return a line on it. Raises as :meth:`find`."""
@@ -137,7 +141,7 @@ class CamVid:
         with workspace(folder / self.name, folder) as place:
             archive, fresh = place / "archive.zip", place / self.name
             try:
-                reach(self.address)
+                reach(*self.addresses())
                 with urllib.request.urlopen(self.address, timeout=60) as answer, archive.open("wb") as file:
                     shutil.copyfileobj(answer, file)
                 self._unpack(archive, fresh)
@@ -148,9 +152,7 @@ class CamVid:
                 what = f"what was downloaded is broken ({reason}); nothing was kept"
                 raise DataError(f"{what}. Try again later, or set COURSE_DATA_DIR to a local copy.") from error
             except (OSError, http.client.HTTPException) as error:
-                reason = f"it could not be downloaded ({type(error).__name__}); nothing was kept"
-                remedy = "Check the network, or set COURSE_DATA_DIR to a local copy."
-                raise DataUnavailable(f"{reason}. {remedy}") from error
+                raise not_downloaded(error) from error
 
     def _unpack(self, archive: Path, place: Path) -> None:
         """Write the images of the archive into ``place``, half as high and wide: Lanczos, labels nearest neighbour."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import shutil
-import socket
 import struct
 import tempfile
 import urllib.parse
@@ -34,6 +34,10 @@ class DataError(Exception):
 
 class DataUnavailable(DataError):
     """Data were found nowhere. Says where it was looked for and what to do."""
+
+
+class DeadLink(OSError):
+    """An address from which data are downloaded does not answer with data. Names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,12 @@ class TfdsImages:
     sums: dict[str, tuple[int, ...]] = field(default_factory=dict)
     jpeg: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, int, int] = (28, 28, 1)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses from which TFDS downloads the set."""
+        import tensorflow_datasets as tfds
+
+        return _addresses(tfds.builder(self.name))
 
     def report(self) -> str:
         """Find or download the set, verify it, and say in a line what there is. Raises as :func:`find_tfds`."""
@@ -322,7 +332,7 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
 
             tfds.disable_progress_bar()
             builder = tfds.builder(wanted.name, data_dir=str(place / "tensorflow_datasets"))
-            reach(getattr(builder, "URL", "") or next(iter(builder.url_infos), ""))
+            reach(*_addresses(builder))
             builder.download_and_prepare(download_dir=str(place / "downloads"))
             read_tfds(wanted, place)
             (place / "tensorflow_datasets" / wanted.name).replace(target)
@@ -331,8 +341,20 @@ def download_tfds(wanted: TfdsImages, folder: Path) -> None:
     except Exception as error:  # TFDS lets its HTTP library's exceptions through
         if type(error).__name__ == "NonMatchingChecksumError":
             raise DataError("what was downloaded has a wrong checksum; nothing was kept. Try again later.") from error
-        reason = f"it could not be downloaded ({type(error).__name__}); nothing was kept"
-        raise DataUnavailable(f"{reason}. Check the network, or set COURSE_DATA_DIR to a local copy.") from error
+        raise not_downloaded(error) from error
+
+
+def _addresses(builder: Any) -> tuple[str, ...]:
+    """Return what a builder of TFDS downloads: the files that it knows, at its own address where it has one."""
+    base = getattr(builder, "URL", "")
+    return tuple(urllib.parse.urljoin(base, url.rpartition("/")[2]) if base else url for url in builder.url_infos)
+
+
+def not_downloaded(error: Exception, copy: str = "a local copy") -> DataUnavailable:
+    """Return the error to raise where a download failed with ``error``: why, what was kept, and what to do."""
+    why = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0][:300]}"
+    advice = f"Check the network, or set COURSE_DATA_DIR to {copy}."
+    return DataUnavailable(f"it could not be downloaded ({why}); nothing was kept. {advice}")
 
 
 @contextlib.contextmanager
@@ -355,13 +377,21 @@ def workspace(target: Path, folder: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def reach(address: str) -> None:
-    """Raise OSError where the host of ``address`` cannot be reached: TFDS itself would try for minutes."""
-    parts = urllib.parse.urlsplit(address)
-    if parts.hostname and not urllib.request.getproxies():
-        socket.create_connection(
-            (parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)), timeout=10
-        ).close()
+def reach(*addresses: str) -> None:
+    """Raise DeadLink for the first of ``addresses`` that does not answer with data: TFDS would try it for minutes.
+
+    It asks as a download does, since some servers refuse a mere HEAD, and hangs up once the answer begins.
+    """
+    for address in addresses:
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                if answer.headers.get_content_type() == "text/html":  # "not found" in words, or a domain for sale
+                    raise DeadLink(f"{address}: it answers with a web page, not with data")
+        except DeadLink:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            why = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
+            raise DeadLink(f"{address}: {why}") from error
 
 
 def as_images(raw: Raw) -> Images:
