@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import re
 import sys
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
+import assignments as tool
 import nbformat
 import pytest
+from mistakes import wrong_answers
 from nbformat.notebooknode import NotebookNode
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-WRONG_ANSWERS = Path(__file__).resolve().parent / "wrong_answers"
-SHEETS = sorted(path.stem for path in (REPOSITORY / "notebooks" / "src" / "exercises").glob("*.py"))
+SHEETS = sorted(path.stem for path in tool.SOURCES.glob("*.py"))
 HOSTILE_TIMEOUT = 10
-
-Answers = dict[str, list[dict[str, str]]]
-
-
-def load_tool() -> ModuleType:
-    """Return notebooks/assignments.py as a module; the folder of the notebooks is no package."""
-    specification = importlib.util.spec_from_file_location("assignments", REPOSITORY / "notebooks" / "assignments.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
 
 
 def source(sheet: str) -> NotebookNode:
@@ -44,11 +27,6 @@ def source(sheet: str) -> NotebookNode:
 def release(sheet: str) -> NotebookNode:
     """Return the learner's version of a sheet."""
     return tool.release_notebook(tool.SOURCES / f"{sheet}.py")
-
-
-def wrong_answers(sheet: str) -> Answers:
-    """Return the wrong answers of a sheet by the grade_id of the cell that they replace."""
-    return tomllib.loads((WRONG_ANSWERS / f"{sheet}.toml").read_text(encoding="utf-8"))
 
 
 def points(sheet: str) -> dict[str, float]:
@@ -201,34 +179,6 @@ def test_every_question_has_hints_and_at_least_three_wrong_answers(sheet: str) -
         mistakes = [answer["mistake"] for answer in answers]
         assert mistakes.count("memorised") == 1, f"{cell} needs one memorised answer"
         assert len(set(mistakes)) == len(mistakes) >= 4, f"{cell} needs three wrong answers besides the memorised one"
-
-
-@pytest.mark.parametrize("sheet", SHEETS)
-def test_memorised_answers_pass_the_visible_tests(sheet: str) -> None:
-    import numpy
-
-    tests = {cell.id: cell.source for cell in release(sheet).cells if is_test(cell)}
-    for cell, answers in wrong_answers(sheet).items():
-        code = next(answer["code"] for answer in answers if answer["mistake"] == "memorised")
-        exec(code + "\n" + tests[f"{cell}-tests"], {"np": numpy})
-
-
-@pytest.mark.parametrize("sheet", SHEETS)
-def test_visible_tests_explain_what_they_find(sheet: str) -> None:
-    import numpy
-
-    tests = {cell.id: cell.source for cell in release(sheet).cells if is_test(cell)}
-    for cell, answers in wrong_answers(sheet).items():
-        caught = 0
-        for answer in answers:
-            try:
-                exec(answer["code"] + "\n" + tests[f"{cell}-tests"], {"np": numpy})
-            except AssertionError as error:
-                caught += 1
-                assert len(str(error)) > 40, f"{cell}, {answer['mistake']}: the message says too little: {error}"
-            except Exception:
-                caught += 1
-        assert caught >= 3, f"The visible tests of {cell} catch only {caught} of the mistakes."
 
 
 @pytest.mark.parametrize("sheet", SHEETS)

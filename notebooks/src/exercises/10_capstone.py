@@ -472,7 +472,7 @@ def check_choice(threshold, sensitivity, mistake, plain, ectopic, hours, limit):
     try:
         given = choose(scores[order], mask[order], hours, limit)
     except (ValueError, IndexError) as error:
-        raise AssertionError(f"{called}: choose fails with a {type(error).__name__}, {error}. {mistake}") from error
+        raise AssertionError(f"{called}: choose fails with a {type(error).__name__}. {mistake}") from error
     assert isinstance(given, (tuple, list)) and len(given) == 2, (
         f"choose returns two numbers, (threshold, sensitivity); yours returns {given}."
     )
