@@ -879,8 +879,8 @@ for hidden_shape, hidden_side in [((2, 6, 4, 3), 5), ((2, 4, 6, 3), 5), ((1, 4, 
     except ValueError:
         continue
     raise AssertionError(
-        f"A window of {hidden_side} pixels was accepted on images of shape {hidden_shape}. It has no place there: raise "
-        "a ValueError."
+        f"A window of {hidden_side} pixels was accepted on images of shape {hidden_shape}. It has no place "
+        "there: raise a ValueError."
     )
 ### END HIDDEN TESTS
 
