@@ -12,10 +12,9 @@ from pathlib import Path
 import assignments as tool
 import nbformat
 import pytest
-from mistakes import wrong_answers
+from mistakes import SHEETS, wrong_answers
 from nbformat.notebooknode import NotebookNode
 
-SHEETS = sorted(path.stem for path in tool.SOURCES.glob("*.py"))
 HOSTILE_TIMEOUT = 10
 
 

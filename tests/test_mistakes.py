@@ -8,9 +8,8 @@ from functools import cache
 import assignments
 import mistakes
 import pytest
-from mistakes import MEMORISED, Verdict
+from mistakes import MEMORISED, SHEETS, Verdict
 
-SHEETS = sorted(path.stem for path in assignments.SOURCES.glob("*.py"))
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*?)### END HIDDEN TESTS", flags=re.DOTALL)
 IMPORTS = "import math"  # what some answers need of the cells before them
 FEWEST_WORDS = 10

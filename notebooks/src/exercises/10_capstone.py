@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Exercises 10: a monitor for the wrist
+# # Exercises 10: a monitor for heartbeats
 #
 # Five questions on chapter 10, 20 points in all. Each question stands on its own, so they can be done in any order.
 #
