@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import re
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
-import assignments as tool
 import nbformat
 import pytest
-from mistakes import SHEETS, wrong_answers
 from nbformat.notebooknode import NotebookNode
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+WRONG_ANSWERS = Path(__file__).resolve().parent / "wrong_answers"
+SHEETS = sorted(path.stem for path in (REPOSITORY / "notebooks" / "src" / "exercises").glob("*.py"))
 HOSTILE_TIMEOUT = 10
+
+Answers = dict[str, list[dict[str, str]]]
+
+
+def load_tool() -> ModuleType:
+    """Return notebooks/assignments.py as a module; the folder of the notebooks is no package."""
+    specification = importlib.util.spec_from_file_location("assignments", REPOSITORY / "notebooks" / "assignments.py")
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+tool = load_tool()
 
 
 def source(sheet: str) -> NotebookNode:
@@ -26,6 +44,11 @@ def source(sheet: str) -> NotebookNode:
 def release(sheet: str) -> NotebookNode:
     """Return the learner's version of a sheet."""
     return tool.release_notebook(tool.SOURCES / f"{sheet}.py")
+
+
+def wrong_answers(sheet: str) -> Answers:
+    """Return the wrong answers of a sheet by the grade_id of the cell that they replace."""
+    return tomllib.loads((WRONG_ANSWERS / f"{sheet}.toml").read_text(encoding="utf-8"))
 
 
 def points(sheet: str) -> dict[str, float]:
