@@ -199,7 +199,9 @@ check_parameters(
 )
 check_parameters(2400, "C3 without biases: 2416 would mean that `bias` was ignored.", 5, 6, 16, bias=False)
 ### BEGIN HIDDEN TESTS
-check_parameters(48120, "C5 of LeNet-5: 120 × (16 × 5 × 5 + 1).", 5, 16, 120)
+check_parameters(
+    48120, "C5 of LeNet-5: 120 × (16 × 5 × 5 + 1). Each output map has 16 kernels of 5 × 5 and one bias.", 5, 16, 120
+)
 check_parameters(34944, "The first layer of AlexNet: 96 × (3 × 11 × 11 + 1).", 11, 3, 96)
 check_parameters(34848, "The first layer of AlexNet without biases.", 11, 3, 96, bias=False)
 check_parameters(8, "A 1 × 1 convolution from three maps to two: 2 × (3 + 1).", 1, 3, 2)
@@ -308,7 +310,8 @@ for hidden_shape, hidden_kernel_shape, hidden_stride in [
     hidden_kernel = hidden_random.normal(size=hidden_kernel_shape)
     check_convolution(
         correlate2d(hidden_image, hidden_kernel, mode="valid")[::hidden_stride, ::hidden_stride],
-        "SciPy's correlate2d gives the expected values.",
+        f"SciPy's correlate2d gives the expected values, for a kernel of {hidden_kernel_shape} and stride "
+        f"{hidden_stride}. It neither turns the kernel nor pads the image.",
         hidden_image,
         hidden_kernel,
         stride=hidden_stride,
@@ -680,7 +683,14 @@ for hidden_row, hidden_column, hidden_move in [(20, 11, "down"), (10, 11, "up"),
     )
 # What leaves on one side is lost, on each of the four sides; and what is at the edge is not repeated.
 for hidden_row, hidden_column in [(0, 14), (27, 14), (14, 0), (14, 27)]:
-    check_shift(0.75, "What leaves the image is lost.", lambda image: image.sum() == 1, hidden_row, hidden_column, 4)
+    check_shift(
+        0.75,
+        "What leaves the image is lost. 0.5 would mean that the row at the edge was repeated instead of zeros.",
+        lambda image: image.sum() == 1,
+        hidden_row,
+        hidden_column,
+        4,
+    )
     check_shift(0.75, "Pixels that become free are 0.", lambda image: image.sum() == 1, hidden_row, hidden_column, 1)
 check_shift(0.5, "In a corner two of the four moves lose the pixel.", lambda image: image.any(), 0, 27, 27)
 check_shift(0.375, "Labels that are not all equal.", lambda image: image[:, 7].any(), 9, 7, 6, labels=(1, 1, 1, 2) * 2)

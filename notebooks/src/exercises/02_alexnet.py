@@ -327,9 +327,9 @@ check_grouped_parameters(614_656, "Convolution 2 on one GPU: one group is an ord
 check_groups_refused("Five input maps cannot be shared out evenly between two groups.", 3, 5, 4, 2)
 check_groups_refused("Four output maps cannot be shared out evenly among three groups.", 3, 6, 4, 3)
 ### BEGIN HIDDEN TESTS
-check_grouped_parameters(34_944, "Convolution 1: 96 × (11 × 11 × 3 + 1).", 11, 3, 96, 1)
+check_grouped_parameters(34_944, "Convolution 1: each map sees 3 colours, 96 × (11 × 11 × 3 + 1).", 11, 3, 96, 1)
 check_grouped_parameters(885_120, "Convolution 3 sees the maps of both GPUs.", 3, 256, 384, 1)
-check_grouped_parameters(663_936, "Convolution 4: 384 × (3 × 3 × 192 + 1).", 3, 384, 384, 2)
+check_grouped_parameters(663_936, "Convolution 4: each map sees 192 maps, 384 × (9 × 192 + 1).", 3, 384, 384, 2)
 check_grouped_parameters(442_624, "Convolution 5: 256 × (3 × 3 × 192 + 1).", 3, 384, 256, 2)
 check_grouped_parameters(80, "As many groups as maps: each output map sees one input map.", 3, 8, 8, 8)
 check_grouped_parameters(39, "Three groups of 1 × 1 kernels: 3 × (12 × 1 + 1).", 1, 36, 3, 3)
@@ -869,7 +869,8 @@ for hidden_shape, hidden_side in [((2, 6, 4, 3), 5), ((2, 4, 6, 3), 5), ((1, 4, 
         ten_windows(np.zeros(hidden_shape), hidden_side)
     except ValueError:
         continue
-    raise AssertionError(f"A window of {hidden_side} pixels was accepted on images of shape {hidden_shape}.")
+    hidden_call = f"ten_windows on images of shape {hidden_shape}, side {hidden_side}"
+    raise AssertionError(f"{hidden_call}: a window has no place there, so a ValueError should be raised, and was not.")
 ### END HIDDEN TESTS
 
 # %% [markdown]

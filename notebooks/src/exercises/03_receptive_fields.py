@@ -543,7 +543,8 @@ for hidden_layers in range(1, 30):
         hidden_even = threes(hidden_side + 1)
     except ValueError:
         continue
-    raise AssertionError(f"threes({hidden_side + 1}) should raise a ValueError; yours returns {hidden_even}.")
+    hidden_reason = "since no stack of 3 × 3 kernels has an even side"
+    raise AssertionError(f"threes({hidden_side + 1}) should raise a ValueError, {hidden_reason}; yours: {hidden_even}.")
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -775,7 +776,8 @@ for _ in range(80):
         hidden_answer = joined(hidden_branches)
     except ValueError:
         continue
-    raise AssertionError(f"joined({hidden_branches}) should raise a ValueError; yours returns {hidden_answer}.")
+    hidden_reason = "since the effective strides of the branches differ"
+    raise AssertionError(f"joined({hidden_branches}) should raise a ValueError, {hidden_reason}; got {hidden_answer}.")
 assert hidden_refused > 10
 ### END HIDDEN TESTS
 

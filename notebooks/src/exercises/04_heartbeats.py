@@ -793,7 +793,7 @@ check_intervals(
 )
 check_intervals([np.nan, np.nan, 2.0], "A patient with a single beat.", [10, 30, 230], ["a", "b", "b"], 100)
 ### BEGIN HIDDEN TESTS
-check_intervals([np.nan], "A single beat.", [77], ["p"], 250)
+check_intervals([np.nan], "A single beat has none before it, so its interval is NaN.", [77], ["p"], 250)
 hidden_random = np.random.default_rng(44)
 for _ in range(30):
     hidden_positions, hidden_patients, hidden_expected = [], [], []
@@ -1129,7 +1129,10 @@ def splits_of(windows, labels, asked, seed):
         assert len(set(learned)) == len(learned) == len(labels) - asked.sum(), (
             f"All {len(labels) - asked.sum()} other beats are for training; yours are {len(set(learned))}."
         )
-        assert np.array_equal(learned_labels, labels[learned]), "Windows and labels for training do not match."
+        assert np.array_equal(learned_labels, labels[learned]), (
+            "Windows and labels for training do not match: some windows came with the label of another beat. Shuffle "
+            "the mask, and use one mask for both."
+        )
         tests.append(tested)
         return most_similar(np.asarray(learned_windows), np.asarray(learned_labels), np.asarray(asked_windows))
 

@@ -133,7 +133,8 @@ check_fields(
 check_fields([7, 9], "A layer with stride 2 and dilation 3: 7 pixels. What follows steps by 2.", [(3, 2, 3), (2, 1, 1)])
 check_fields(
     [3, 4, 8, 12, 20, 28, 44, 60, 92, 124],
-    "This is the dilated network of chapter 05, before its scores are interpolated.",
+    "This is the dilated network of chapter 05, before its scores are interpolated. 10 instead of 12 would mean that a "
+    "layer took only the stride of the one before it; the stride of 2 concerns all layers behind it.",
     [(3, 1, 1), (2, 2, 1)] + [(3, 1, dilation) for dilation in (1, 1, 2, 2, 4, 4, 8, 8)],
 )
 ### BEGIN HIDDEN TESTS
@@ -393,7 +394,13 @@ def check_next(expected, mistake, layers, kernel):
     assert given == expected, f"next_dilation({layers}, {kernel}) should be {expected}; yours gives {given}. {mistake}"
 
 
-check_next(1, "The first layer must see neighbours.", [], 3)
+check_next(
+    1,
+    "No layer comes before it, so the new one sees 0, d and 2 d, and only d = 1 leaves no pixel out between them. 0 "
+    "would mean that runs of pixels had to overlap.",
+    [],
+    3,
+)
 check_next(
     3, "Three runs of 3 pixels may begin 3 apart: 0, 3 and 6. With 2 they overlap, with 4 there is a gap.", [(3, 1)], 3
 )

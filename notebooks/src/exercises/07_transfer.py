@@ -1163,7 +1163,13 @@ import numpy as np
 def check_few(expected, accuracy, mistake, train, labels, test, truth, classes, basis, strength):
     """Compare one answer of few_shot with the expected weights and accuracy."""
     arrays = np.array(train, float), np.array(labels, int), np.array(test, float), np.array(truth, int)
-    given = few_shot(*arrays, classes, None if basis is None else np.array(basis, float), strength)
+    try:
+        given = few_shot(*arrays, classes, None if basis is None else np.array(basis, float), strength)
+    except ValueError as error:
+        raise AssertionError(
+            f"few_shot fails: {error}. Arrays of these shapes cannot be multiplied. Do training and test inputs both "
+            f"go through the basis? {mistake}"
+        ) from error
     assert isinstance(given, (tuple, list)) and len(given) == 2, (
         f"few_shot returns the weights and the accuracy; yours returns {type(given).__name__}."
     )
@@ -1352,7 +1358,13 @@ check_crossing(
     [[0.25, 0.5, 1]],
 )
 check_crossing(5, "Scratch is ahead from the first count on.", [5, 20], [[0.5, 0.5]], [[0.625, 0.75]])
-check_crossing(np.inf, "Scratch never catches up.", [5, 20, 80], [[0.5, 0.625, 0.75]], [[0.25, 0.5, 0.625]])
+check_crossing(
+    np.inf,
+    "Scratch never catches up, not even at the last count, so there is no crossing to report.",
+    [5, 20, 80],
+    [[0.5, 0.625, 0.75]],
+    [[0.25, 0.5, 0.625]],
+)
 check_crossing(20, "At 20 both are exactly as good, and that counts.", [5, 20, 80], [[0.5] * 3], [[0.25, 0.5, 0.75]])
 check_crossing(
     100,
@@ -1404,7 +1416,8 @@ for _ in range(60):
     )
     check_crossing(
         hidden_expected,
-        "Searching along the curves gives this.",
+        "Searching along the curves gives this. np.interp needs a lead that only rises or only falls, and leads go up "
+        "and down: look at two neighbouring counts alone.",
         hidden_counts,
         hidden_curves[0].tolist(),
         hidden_curves[1].tolist(),

@@ -326,7 +326,13 @@ def check_time(seconds, limit, mistake, *given):
     """Compare one answer of least_time with the expected times and words."""
     arguments = [np.array(each, float) if isinstance(each, list) else each for each in given]
     called = f"least_time{given}"
-    answer = least_time(*arguments)
+    try:
+        answer = least_time(*arguments)
+    except ValueError as error:
+        raise AssertionError(
+            f"{called} fails: {error} That is what `if` and `max` say of arrays; np.where and np.maximum go element by "
+            f"element. {mistake}"
+        ) from error
     assert isinstance(answer, (tuple, list)) and len(answer) == 2, (
         f"least_time returns the seconds and what limits; yours returns {answer}."
     )
@@ -748,12 +754,15 @@ import numpy as np
 
 def check_affine(step, zero_point, codes, mistake, values, bits):
     """Compare one answer of affine with the expected step, zero point and codes."""
-    with np.errstate(all="ignore"):
-        given = affine(np.array(values, float), bits)
+    called = f"affine({values}, {bits})"
+    try:
+        with np.errstate(all="ignore"):
+            given = affine(np.array(values, float), bits)
+    except ZeroDivisionError as error:
+        raise AssertionError(f"{called} divides by zero. {mistake}") from error
     assert isinstance(given, (tuple, list)) and len(given) == 3, (
         f"affine returns (step, zero_point, codes); yours returns {given}."
     )
-    called = f"affine({values}, {bits})"
     assert np.ndim(given[0]) == 0 and np.isclose(given[0], step, rtol=1e-9, atol=0), (
         f"{called}: the step should be {step:.6f}; yours is {given[0]}. {mistake}"
     )

@@ -423,7 +423,9 @@ def rows(*changes):
 
 check_ball(
     rows((1.5, 2)),
-    "A change of (3, 4) has length 5. (2.5, 2.5) would mean that each value was clipped, which is the L∞ norm.",
+    "A change of (3, 4) has length 5, so it is halved. (2.5, 2.5) would mean that each value was clipped, as in the L∞ "
+    "norm, or had a length of its own; (0.3, 0.4) that the root was forgotten; (1, 1.49) that the clean image was not "
+    "added to what is left.",
     rows((3, 4)),
     2.5,
 )
@@ -518,7 +520,9 @@ def check_impulses(white, black, mistake, images, severity, seed):
     """Compare one answer of impulses with how many values should have become 1 and 0, and with the rest."""
     before = np.array(images, float)
     given = np.asarray(impulses(before, severity, seed), float)
-    assert np.array_equal(before, images), "impulses has changed the array that it was given. Make a new one."
+    assert np.array_equal(before, images), (
+        "impulses has changed the array that it was given, as images[...] = 1 does. Make a new one, say with np.where."
+    )
     assert given.shape == before.shape, f"The shape should stay {before.shape}; yours is {given.shape}. {mistake}"
     counts = int(((given == 1) & (before != 1)).sum()), int(((given == 0) & (before != 0)).sum())
     assert counts == (white, black), (
@@ -531,20 +535,31 @@ def check_impulses(white, black, mistake, images, severity, seed):
 
 def check_refusal(images, severity, needed):
     """Expect a ValueError whose message contains what was wrong."""
-    message = None
+    message, called = None, f"severity {severity}, images {images}"
     try:
         impulses(np.array(images, float), severity, 0)
     except ValueError as error:
         message = str(error)
-    assert message is not None, f"severity {severity}, images {images}: this should raise a ValueError, and did not."
-    assert needed in message, f"The message of the ValueError should contain {needed}; yours is: {message!r}"
+    except IndexError as error:
+        raise AssertionError(
+            f"{called}: this should raise a ValueError; yours fails with an IndexError, {error}. Check the severity "
+            "before you look up its share."
+        ) from error
+    assert message is not None, (
+        f"{called}: this should raise a ValueError, and did not. Severities are 1 to 5, and values lie in [0, 1]."
+    )
+    assert needed in message, (
+        f"{called}: a ValueError is right. Its message should contain {needed}, so that one sees what was wrong; yours "
+        f"is: {message!r}"
+    )
 
 
 grey = np.full((2, 20, 20, 1), 0.5)
 check_impulses(
     3,
     5,
-    "Of 800 values about 1 % are hit, half of them white. If far more are, the share may be that of another severity.",
+    "Of 800 values about 1 % are hit, half of them white. 5 and 3 would mean that white and black are swapped. 8 and "
+    "10 would mean the share of severity 2, as if severities began with 0, or the whole share for each colour.",
     grey,
     1,
     0,
