@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -179,6 +180,8 @@ def open_course(folder: Path) -> NbGrader:
 
     Raises what is wrong in ``nbgrader_config.py``; nbgrader alone would go on without its settings.
     """
+    # nbgrader calls alembic by its bare name, which is found only where the environment's programs are on the path.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     app = NbGrader(log_level=logging.ERROR, raise_config_file_errors=True)
     app.initialize([], root=str(folder.resolve()))
     app.coursedir = CourseDirectory(parent=app, root=str(folder.resolve()))

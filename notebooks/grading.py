@@ -2,9 +2,9 @@
 
 ``python notebooks/grading.py build/assignments`` grades all that is new in the course's folder ``submitted``.
 
-Each submission is graded by nbgrader's ``autograde`` in a process of its own, and its cells run in a further one between
-walls (``grading_walls.py``). ``xargs`` keeps as many graders at work as there are cores. Every grader takes a batch of
-submissions, since loading nbgrader takes as long as grading a short sheet, and forks itself for each of them.
+Each submission is graded by nbgrader's ``autograde`` in a process of its own, and its cells run in a further one,
+between walls (``grading_walls.py``). ``xargs`` keeps as many graders at work as there are cores. Every grader takes a
+batch of submissions, since loading nbgrader takes as long as grading a short sheet, and forks itself for each of them.
 """
 
 from __future__ import annotations
@@ -165,9 +165,9 @@ def grade_course(course: Path, sheets: list[str], processes: int, options: list[
     print(f"{len(handed_in)} submissions, {len(handed_in) - len(new)} of them graded before.", flush=True)
     batch = min(MAX_BATCH, -(-len(new) // processes))
     if new:
+        grader = [sys.executable, __file__, *options, "--batch", str(course)]
         subprocess.run(
-            ["xargs", "-0", "-n", str(batch), "-P", str(processes)]
-            + [sys.executable, __file__, *options, "--batch", str(course)],
+            ["xargs", "-0", "-n", str(batch), "-P", str(processes), *grader],
             input="\0".join(f"{submission.sheet}/{submission.student}" for submission in new).encode(),
             check=True,
         )

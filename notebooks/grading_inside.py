@@ -5,6 +5,8 @@ comes is the source of a cell, and each answer is the list of its outputs. A cel
 done, so that an answer cannot look up the tests that follow it.
 """
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import asyncio
@@ -31,27 +33,33 @@ def error(name: str, message: str) -> NotebookNode:
 
 
 class LimitedClient(NotebookClient):
-    """Executes cells, and interrupts one that prints after the submission has printed all that it may."""
+    """Executes cells, and ends the kernel of a submission that prints more than it may."""
 
     output_bytes = Integer(help="How many characters the cells of a submission may print together.")
     printed = 0
 
     def output(self, outs: list[NotebookNode], msg: dict[str, Any], *where: Any) -> NotebookNode | None:
         """Keep an output, unless it is too much."""
-        self.printed += len(str(msg["content"]))
+        before, self.printed = self.printed, self.printed + len(str(msg["content"]))
         if self.printed <= self.output_bytes:
             return super().output(outs, msg, *where)
-        if not any(output.get("ename") == "OutputLimitError" for output in outs):
-            outs.append(error("OutputLimitError", f"a submission may print {self.output_bytes:,} characters."))
-            self.interruption = asyncio.ensure_future(ensure_async(self.km.interrupt_kernel()))
+        if before <= self.output_bytes:
+            self.ending = asyncio.ensure_future(ensure_async(self.km.shutdown_kernel(now=True)))
         return None
+
+    def why_it_ended(self, reason: Exception) -> str:
+        """Return a line for the learner on why a cell could not be executed to its end."""
+        if self.printed > self.output_bytes:
+            return f"the submission printed more than {self.output_bytes:,} characters"
+        return str(reason).strip().splitlines()[0]
 
 
 def keep_error(cell: NotebookNode, execute_reply: dict[str, Any], **_: Any) -> None:
-    """Put the kernel's own word that a cell failed among its outputs, where the cell has hidden it."""
+    """Put the kernel's own word that a cell failed among its outputs, where it is not there already."""
     reply = execute_reply["content"]
-    if reply["status"] != "ok" and not any(output.output_type == "error" for output in cell.outputs):
-        cell.outputs.append(error(reply.get("ename", "Error"), reply.get("evalue", "the cell did not end as it should.")))
+    name = reply.get("ename", "Error")
+    if reply["status"] != "ok" and not any(output.get("ename") == name for output in cell.outputs):
+        cell.outputs.append(error(name, reply.get("evalue", "")))
 
 
 def main() -> None:
@@ -79,6 +87,8 @@ def main() -> None:
         },
         allow_errors=True,
         raise_on_iopub_timeout=True,
+        iopub_timeout=30,
+        startup_timeout=120,
         output_bytes=limits["output_bytes"],
         on_cell_executed=keep_error,
         extra_arguments=["--HistoryManager.hist_file=:memory:"],
@@ -92,7 +102,7 @@ def main() -> None:
                 client.execute_cell(cell, len(client.nb.cells) - 1)
             except Exception as reason:
                 # The kernel died or does not listen any more: what it printed, why it is over, and nothing after that.
-                answer([*cell.outputs, error("KernelEnded", str(reason).strip().splitlines()[0])])
+                answer([*cell.outputs, error("KernelEnded", client.why_it_ended(reason))])
                 return
             answer(cell.outputs)
 

@@ -1,7 +1,7 @@
 """Walls around the kernel that runs a submission: what ``nbgrader_config.py`` puts into nbgrader's ``autograde``.
 
 Nothing that a learner wrote runs in the process that holds the tests, the gradebook and the work of others. nbgrader's
-``autograde`` runs out here. Its step that executes a notebook is :class:`WalledExecute`. It starts ``grading_inside.py``
+``autograde`` runs out here. Its step that executes notebooks is :class:`WalledExecute`. It starts ``grading_inside.py``
 by bubblewrap, in namespaces of its own: no network, no other processes, no files but Python, the course's library and
 an empty folder in memory. Cells go in and outputs come out, through a pipe. The marks are worked out on this side.
 """
@@ -103,12 +103,12 @@ class DropDuplicates(DeduplicateIds):
 class WalledExecute(Execute):
     """nbgrader's step that executes a notebook, with the kernel between walls.
 
-    A cell that takes too long or prints too much is interrupted, and the cells after it still run. A kernel that dies,
-    or is ended for its memory, its processes or its time, leaves the marks that were earned before and none after.
+    A cell that takes too long is interrupted, and the cells after it still run. A kernel that dies, or is ended for its
+    memory, its processes, its output or its time, leaves the marks that were earned before and none after.
     The settings belong in ``nbgrader_config.py``, say ``c.WalledExecute.memory_bytes = 2 << 30``.
     """
 
-    walls = Bool(True, help="Whether there are walls around the kernel. Without, only the limits hold.").tag(config=True)
+    walls = Bool(True, help="Whether walls stand around the kernel. Without, only the limits hold.").tag(config=True)
     total_seconds = Integer(600, help="Seconds that all cells of a submission may take together.").tag(config=True)
     memory_bytes = Integer(4 << 30, help="Memory of all processes of a submission together.").tag(config=True)
     disk_bytes = Integer(256 << 20, help="What may be written to /tmp, to /dev/shm, and to a file.").tag(config=True)
@@ -130,13 +130,20 @@ class WalledExecute(Execute):
                     cell.outputs = [nbformat.from_dict(output) for output in json.loads(line)]
                     for output in cell.outputs:
                         validate(output, ref="output")
-                except (OSError, EOFError, ValueError, TypeError, AttributeError, RecursionError, nbformat.ValidationError):
+                except (
+                    OSError,
+                    EOFError,
+                    ValueError,
+                    TypeError,
+                    AttributeError,
+                    RecursionError,
+                    nbformat.ValidationError,
+                ):
                     # Dead, ended, or talking nonsense. It is asked nothing more, and the cells that are left fail.
                     process.kill()
                     ended.append("the kernel ended before this cell was done")
-                    message = f"KernelEnded: {ended[0]}."
-                    error = {"ename": "KernelEnded", "evalue": ended[0], "traceback": [message]}
-                    cell.outputs = [nbformat.v4.new_output("error", error)]
+                    error = {"ename": "KernelEnded", "evalue": ended[0], "traceback": [f"KernelEnded: {ended[0]}."]}
+                    cell.outputs = [nbformat.v4.new_output("error", **error)]
         self.remarks.extend(ended[:1])
         return nb, resources
 
