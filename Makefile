@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRA ?= cpu
+COURSE ?= build/assignments
 READY := $(VENV)/.ready-$(EXTRA)
 
-.PHONY: run test lab notebooks record assignments benchmark attacks lint lock clean
+.PHONY: run test lab notebooks record assignments grade benchmark attacks lint lock clean
 
 ## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
 run: $(READY)
@@ -32,9 +33,13 @@ notebooks: $(READY)
 record: $(READY)
 	COURSE_PROFILE=full $(BIN)/course run --record --seeds 0 1 2
 
-## assignments: an nbgrader course in build/assignments, ready to release
+## assignments: an nbgrader course in the folder COURSE, ready to release
 assignments: $(READY)
-	$(BIN)/python notebooks/assignments.py build/assignments
+	$(BIN)/python notebooks/assignments.py $(COURSE)
+
+## grade: marks and feedback for all that is new in the course's folder submitted; each submission between walls
+grade: $(READY)
+	$(BIN)/python notebooks/grading.py --feedback $(COURSE)
 
 ## benchmark: the training loop against plain Keras and PyTorch (in an environment of its own); heartbeats against loops
 benchmark: $(READY) .venv-torch/.ready

@@ -1,7 +1,8 @@
 """Exercise sheets: the learner's sheet, the solution and an nbgrader course, all from one text source.
 
 ``python notebooks/assignments.py build/assignments`` makes an nbgrader course in that folder, ready to release.
-``python notebooks/assignments.py --sheets`` writes the committed notebooks in ``notebooks/exercises`` again.
+``python notebooks/assignments.py --sheets`` writes the committed notebooks in ``notebooks/exercises`` again, and the
+list of sheets in ``docs/instructor.md``.
 
 The sources are ``notebooks/src/exercises/*.py`` (Jupytext, py:percent). The header of a cell that is graded says the
 least that is needed, and :func:`source_notebook` adds what nbgrader wants besides:
@@ -16,6 +17,7 @@ import argparse
 import hashlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -32,6 +34,9 @@ from nbgrader.preprocessors import IncludeHeaderFooter, InstantiateTests, SaveCe
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "src" / "exercises"
 SHEETS = HERE / "exercises"
+
+GUIDE = HERE.parent / "docs" / "instructor.md"
+BEGIN, END = "<!-- written by notebooks/assignments.py -->", "<!-- end of what assignments.py writes -->"
 
 NBGRADER_SCHEMA = 3
 COURSE_CONFIG = '''"""nbgrader's settings for this course; `nbgrader` reads them when it is run in this folder."""
@@ -156,16 +161,41 @@ def as_text(notebook: NotebookNode) -> str:
 
 
 def sheets() -> dict[Path, str]:
-    """Return every committed exercise notebook with the text that it should have: learner's sheets and solutions."""
-    files = {}
+    """Return every committed file that is built from the sheets, with the text that it should have.
+
+    These are the learners' sheets, the solutions, and the teacher's guide with what the sheets say about themselves.
+    """
+    files = {GUIDE: guide(GUIDE.read_text(encoding="utf-8"))}
     for source in sorted(SOURCES.glob("*.py")):
         files[SHEETS / f"{source.stem}.ipynb"] = as_text(release_notebook(source))
         files[SHEETS / "solutions" / f"{source.stem}.ipynb"] = as_text(source_notebook(source))
     return files
 
 
+def guide(text: str) -> str:
+    """Return the text of the teacher's guide with what stands between its two marks written again.
+
+    It is, for each sheet, the aims that its chapter states, and the questions and points of the sheet.
+    """
+    before, between = text.split(BEGIN)
+    parts = []
+    for source in sorted(SOURCES.glob("*.py")):
+        chapter = jupytext.read(SOURCES.parent / source.name, fmt="py:percent").cells[0].source
+        title, aims = (
+            chapter.splitlines()[0].lstrip("# "),
+            re.findall(r"^- (.+(?:\n  .+)*)$", chapter, flags=re.MULTILINE),
+        )
+        cells = source_notebook(source).cells
+        questions = re.findall(r"^## Question \d+: (.+)$", "\n".join(cell.source for cell in cells), flags=re.MULTILINE)
+        points = sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in cells)
+        parts += [f"### {title}", "\n".join(f"- {aim}" for aim in aims)]
+        parts.append(f"Sheet `{source.stem}`, {points:g} points:")
+        parts.append("\n".join(f"{number}. {question}" for number, question in enumerate(questions, start=1)))
+    return before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + between.split(END)[1]
+
+
 def write_sheets() -> list[Path]:
-    """Write the exercise notebooks in ``notebooks/exercises`` where they differ from their sources; return which."""
+    """Write what is built from the sheets where it differs from their sources; return which files."""
     changed = []
     for path, text in sheets().items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -216,7 +246,9 @@ def main() -> None:
     """Read the command line and do what it asks."""
     parser = argparse.ArgumentParser(description="Build an nbgrader course, or the committed exercise notebooks.")
     parser.add_argument("folder", nargs="?", type=Path, help="where the nbgrader course goes, say build/assignments")
-    parser.add_argument("--sheets", action="store_true", help="write notebooks/exercises from its sources again")
+    parser.add_argument(
+        "--sheets", action="store_true", help="write notebooks/exercises and the list in docs/instructor.md again"
+    )
     arguments = parser.parse_args()
     if not arguments.sheets and arguments.folder is None:
         parser.error("name a folder for the nbgrader course, or ask for --sheets")

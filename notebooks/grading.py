@@ -10,6 +10,7 @@ batch of submissions, since loading nbgrader takes as long as grading a short sh
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -20,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from assignments import open_course
-from grading_walls import WalledExecute, why_no_walls
+from assignments import SOURCES, open_course
+from grading_walls import READABLE, WalledExecute, why_no_walls
 from nbgrader.api import Gradebook
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import Autograde, GenerateFeedback
+from nbgrader.plugins import CsvExportPlugin
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SAWarning
 
@@ -70,7 +72,8 @@ class Submission:
         """Raise ValueError where nbgrader should not even look at it."""
         if not self.notebook.exists():
             raise ValueError(f"it has no file named {self.notebook.name}.")
-        for path in (self.notebook.parent, *self.notebook.parent.rglob("*")):
+        folder = self.notebook.parent
+        for path in (folder.parent, folder, *folder.rglob("*")):
             # nbgrader copies what a link points to, and feedback would hand it to the learner.
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
                 raise ValueError(f"{path.name} is a link or a device; only files and folders can be graded.")
@@ -143,14 +146,18 @@ def enrol(app: NbGrader, submissions: list[Submission]) -> None:
         book.db.commit()
 
 
-def grade_course(course: Path, sheets: list[str], processes: int, options: list[str], again: bool) -> int:
-    """Grade what is new in a course, in parallel processes; return how many submissions were graded or tried.
+def grade_course(course: Path, sheets: list[str], processes: int, options: list[str], again: bool) -> bool:
+    """Grade what is new in a course, in parallel processes; return whether all of it could be graded.
 
-    Raises CalledProcessError where some could not be graded.
+    All marks of the course are in its ``grades.csv`` then. Raises ValueError where the course has no such sheet, or its
+    settings leave the walls out, or a submission could read what it must not.
     """
     app = open_course(course)
     if WalledExecute not in Autograde(parent=app).autograde_preprocessors:
         raise ValueError(f"{course}/nbgrader_config.py does not name WalledExecute among the steps of Autograde.")
+    for secret, folder in itertools.product((course, SOURCES), READABLE):
+        if secret.is_relative_to(folder):
+            raise ValueError(f"{secret} lies in {folder}, which submissions may read; move it to another place.")
     with Gradebook(app.coursedir.db_url, app.coursedir.course_id) as book:
         known = sorted(assignment.name for assignment in book.assignments)
     if unknown := set(sheets) - set(known):
@@ -163,15 +170,16 @@ def grade_course(course: Path, sheets: list[str], processes: int, options: list[
     new = [submission for submission in handed_in if again or not submission.is_graded()]
     enrol(app, new)
     print(f"{len(handed_in)} submissions, {len(handed_in) - len(new)} of them graded before.", flush=True)
-    batch = min(MAX_BATCH, -(-len(new) // processes))
-    if new:
-        grader = [sys.executable, __file__, *options, "--batch", str(course)]
-        subprocess.run(
-            ["xargs", "-0", "-n", str(batch), "-P", str(processes), *grader],
-            input="\0".join(f"{submission.sheet}/{submission.student}" for submission in new).encode(),
-            check=True,
-        )
-    return len(new)
+    batch = max(1, min(MAX_BATCH, -(-len(new) // processes)))
+    grader = [sys.executable, __file__, *options, "--batch", str(course)]
+    done = subprocess.run(
+        ["xargs", "-0", "-r", "-n", str(batch), "-P", str(processes), *grader],
+        input="\0".join(f"{submission.sheet}/{submission.student}" for submission in new).encode(),
+    )
+    with Gradebook(app.coursedir.db_url, app.coursedir.course_id) as book:
+        CsvExportPlugin(to=str(course / "grades.csv")).export(book)
+    print(f"All marks are in {course / 'grades.csv'}.")
+    return done.returncode == 0
 
 
 def main() -> None:
@@ -194,10 +202,10 @@ def main() -> None:
         sys.exit(NO_WALLS.format(reason=reason))
     options = ["--feedback"] * arguments.feedback + ["--no-walls"] * arguments.no_walls
     try:
-        grade_course(course, arguments.sheets, arguments.processes, options, arguments.again)
+        complete = grade_course(course, arguments.sheets, arguments.processes, options, arguments.again)
     except ValueError as error:
         parser.error(str(error))
-    except subprocess.CalledProcessError:
+    if not complete:
         sys.exit("Some submissions could not be graded; the lines NOT GRADED say why. The others have their marks.")
 
 

@@ -195,10 +195,10 @@ class WalledExecute(Execute):
                     memory += member.memory_info().rss
             if time.monotonic() > end:
                 ended.append(f"the submission took more than {self.total_seconds} seconds")
-            elif memory > self.memory_bytes:
-                ended.append(f"the submission took more than {self.memory_bytes / 2**30:g} GiB of memory")
             elif len(family) > self.processes:
                 ended.append(f"the submission had more than {self.processes} processes")
+            elif memory > self.memory_bytes:
+                ended.append(f"the submission took more than {self.memory_bytes / 2**30:g} GiB of memory")
             if ended:
                 _end(process)
                 return

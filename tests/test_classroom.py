@@ -29,7 +29,7 @@ LIMITS = """
 c.WalledExecute.timeout = 15
 c.WalledExecute.memory_bytes = 1 << 30
 c.WalledExecute.output_bytes = 1 << 20
-c.WalledExecute.processes = 8
+c.WalledExecute.processes = 10
 """
 RIGHT = {cell.id: cell.source for cell in source(SHEET).cells}
 POINTS = {name.removesuffix("-tests"): value for name, value in points(SHEET).items()}
@@ -97,7 +97,7 @@ def careless() -> NotebookNode:
 FATAL = {
     "forker": (
         "import os, time\nfor _ in range(40):\n    if os.fork() == 0:\n        time.sleep(60)\ntime.sleep(60)",
-        "more than 8 processes",
+        "more than 10 processes",
     ),
     "hoarder": (
         "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        hoard = b'x' * (400 << 20)\n"
@@ -181,7 +181,6 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
         done = subprocess.run(command, capture_output=True, text=True)
         with pytest.raises(BlockingIOError):
             server.accept()
-    subprocess.run([sys.executable, "-m", "nbgrader", "export"], cwd=course, check=True, capture_output=True)
     with (course / "grades.csv").open(encoding="utf-8") as file:
         marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
     yield Class(course, done.stdout + done.stderr, done.returncode, marks)
@@ -247,14 +246,14 @@ def test_only_what_is_new_is_graded_again(
         shutil.rmtree(graded.course / "submitted" / student)
     monkeypatch.setattr(sys, "argv", ["grading.py", str(graded.course)])
     grading.main()
-    assert capsys.readouterr().out == "11 submissions, 11 of them graded before.\n"
+    assert capsys.readouterr().out.startswith("11 submissions, 11 of them graded before.\n")
 
 
 def test_grading_refuses_without_walls_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gradebook.db").touch()
     monkeypatch.setattr(sys, "argv", ["grading.py", str(tmp_path)])
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(SystemExit, match="(?s)no program named bwrap.*apt-get install bubblewrap"):
+    with pytest.raises(SystemExit, match=r"(?s)no program named bwrap.*apt-get install bubblewrap"):
         grading.main()
 
 
