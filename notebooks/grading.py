@@ -102,6 +102,7 @@ def grade(app: NbGrader, submission: Submission, feedback: bool) -> None:
             GenerateFeedback(coursedir=app.coursedir, parent=app, force=True).start()
     except Exception:
         traceback.print_exc()
+        print(*WalledExecute.remarks, file=sys.stderr)
         sys.exit(1)
     with Gradebook(app.coursedir.db_url, app.coursedir.course_id) as book:
         marks = book.find_submission(submission.sheet, submission.student)

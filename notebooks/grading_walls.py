@@ -175,7 +175,8 @@ class WalledExecute(Execute):
                     raise EOFError(said.decode())
             except (OSError, EOFError) as reason:
                 messages.seek(0)
-                raise RuntimeError(f"no kernel could be started: {reason} {messages.read().decode()}") from reason
+                self.remarks.append(f"no kernel could be started: {reason} {messages.read().decode()}")
+                raise RuntimeError(self.remarks[-1]) from reason
             else:
                 yield process, ended
             finally:
