@@ -100,6 +100,8 @@ def main() -> None:
             client.nb.cells.append(cell)
             try:
                 client.execute_cell(cell, len(client.nb.cells) - 1)
+                if client.printed > client.output_bytes:
+                    raise RuntimeError("too much output")
             except Exception as reason:
                 # The kernel died or does not listen any more: what it printed, why it is over, and nothing after that.
                 answer([*cell.outputs, error("KernelEnded", client.why_it_ended(reason))])
