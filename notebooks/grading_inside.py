@@ -51,7 +51,7 @@ class LimitedClient(NotebookClient):
         """Return a line for the learner on why a cell could not be executed to its end."""
         if self.printed > self.output_bytes:
             return f"the submission printed more than {self.output_bytes:,} characters"
-        return str(reason).strip().splitlines()[0]
+        return (str(reason).strip() or type(reason).__name__).splitlines()[0]
 
 
 def keep_error(cell: NotebookNode, execute_reply: dict[str, Any], **_: Any) -> None:

@@ -62,14 +62,14 @@ def bubblewrap(disk_bytes: int) -> list[str]:
     tmpfs = ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs"]
     command = ["bwrap", "--die-with-parent", "--new-session"]
     command += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    # The root and /dev are folders in memory without a limit of their own, so they are closed to writing in the end.
+    command += ["--proc", "/proc", "--dev", "/dev", *tmpfs, "/dev/shm", "--remount-ro", "/dev", *tmpfs, "/tmp"]
     for path in READABLE:
         # Folders on the way would else be closed to all but the user who grades.
         for folder in list(path.parents)[-2::-1]:
             command += ["--dir", str(folder)]
         command += ["--ro-bind-try", str(path), str(path)]
-    # The root and /dev are folders in memory without a limit of their own, so they are closed to writing.
-    command += ["--proc", "/proc", "--dev", "/dev", *tmpfs, "/dev/shm", "--remount-ro", "/dev"]
-    command += [*tmpfs, "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
+    command += ["--remount-ro", "/", "--chdir", "/tmp"]
     if os.geteuid() == 0:
         # A limit on the number of processes does not bind root, so the kernel gets a user whom nobody else has.
         user = str(100_000 + os.getpid())
@@ -82,8 +82,9 @@ def why_no_walls() -> str | None:
     """Return why submissions cannot be walled off on this computer, or None where they can."""
     if not shutil.which("bwrap"):
         return "there is no program named bwrap."
-    done = subprocess.run([*bubblewrap(1 << 20), "true"], capture_output=True, text=True)
-    return None if done.returncode == 0 else done.stderr.strip() or f"bwrap ended with status {done.returncode}."
+    command = [*bubblewrap(1 << 20), sys.executable, "-c", f"open({str(INSIDE)!r})"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return None if done.returncode == 0 else done.stderr.strip() or f"it ended with status {done.returncode}."
 
 
 class DropDuplicates(DeduplicateIds):
