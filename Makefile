@@ -50,11 +50,12 @@ benchmark: $(READY) .venv-torch/.ready
 attacks: $(READY) .venv-foolbox/.ready
 	$(BIN)/python benchmarks/attacks.py --foolbox-python .venv-foolbox/bin/python
 
+# Bytecode is compiled here, once: a kernel between walls cannot write it, and would compile TensorFlow every time.
 $(READY): requirements/$(EXTRA).txt pyproject.toml
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements/$(EXTRA).txt)"
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/$(EXTRA).txt
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/$(EXTRA).txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
 	touch $@
 
