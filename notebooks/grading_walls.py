@@ -131,16 +131,8 @@ class WalledExecute(Execute):
                     cell.outputs = [nbformat.from_dict(output) for output in json.loads(line)]
                     for output in cell.outputs:
                         validate(output, ref="output")
-                except (
-                    OSError,
-                    EOFError,
-                    ValueError,
-                    TypeError,
-                    AttributeError,
-                    RecursionError,
-                    nbformat.ValidationError,
-                ):
-                    # Dead, ended, or talking nonsense. It is asked nothing more, and the cells that are left fail.
+                except Exception:
+                    # Dead, ended, or talking nonsense of whatever kind. The cells that are left fail in the same way.
                     process.kill()
                     ended.append("the kernel ended before this cell was done")
                     error = {"ename": "KernelEnded", "evalue": ended[0], "traceback": [f"KernelEnded: {ended[0]}."]}
@@ -159,7 +151,7 @@ class WalledExecute(Execute):
             "RLIMIT_NOFILE": 256,
         }
         orders = {"resource": limits, "cell_seconds": self.timeout, "output_bytes": self.output_bytes}
-        command = [sys.executable, "-B", str(INSIDE)]
+        command = [sys.executable, str(INSIDE)]
         if self.walls:
             # Without walls all programs of the teacher would count, so there only the watch counts processes.
             limits["RLIMIT_NPROC"] = self.threads
@@ -193,7 +185,7 @@ class WalledExecute(Execute):
         while process.poll() is None:
             memory, family = 0, _family(process)
             for member in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
+                with contextlib.suppress(psutil.Error):
                     memory += member.memory_info().rss
             if time.monotonic() > end:
                 ended.append(f"the submission took more than {self.total_seconds} seconds")
@@ -212,14 +204,14 @@ def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     try:
         parent = psutil.Process(process.pid)
         return [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return []
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process and, where no walls end them with it, its descendants."""
     for member in _family(process):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             member.kill()
     process.wait()
 

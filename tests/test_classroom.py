@@ -68,10 +68,11 @@ def prowler(course: Path, port: int) -> NotebookNode:
 
 
 def tamperer() -> NotebookNode:
-    """Return a submission with edited, deleted and doubled tests, and with tests before their answer."""
+    """Return a submission with edited, skipped, deleted and doubled tests, and with tests before their answer."""
     notebook = answered(SHEET, {"q1-parameters": "def conv_parameters(*_, **__):\n    return 0"})
     cells = {cell.id: cell for cell in notebook.cells}
     cells["q1-parameters-tests"].source = "pass"
+    cells["q1-parameters-tests"].metadata["tags"] = ["skip-execution"]
     notebook.cells.remove(cells["q4-table-tests"])
     again = nbformat.from_dict(json.loads(json.dumps(cells["q5-shift-tests"])))
     again.id, again.source = "again", "pass"
