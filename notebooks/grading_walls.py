@@ -161,11 +161,11 @@ class WalledExecute(Execute):
             environment = {**ENVIRONMENT, "HOME": "/tmp" if self.walls else folder}
             process = subprocess.Popen(command, cwd=folder, env=environment, **pipes)
             ended: list[str] = []
-            watch = threading.Thread(target=self._watch, args=(process, ended))
-            watch.start()
             try:
                 if (said := _ask(process, orders, 10_000)) != b'"ready"\n':
                     raise EOFError(said.decode())
+                # The clock starts now: what the kernel needs to get going is not the learner's time.
+                threading.Thread(target=self._watch, args=(process, ended)).start()
             except (OSError, EOFError) as reason:
                 messages.seek(0)
                 self.remarks.append(f"no kernel could be started: {reason} {messages.read().decode()}")
@@ -174,7 +174,6 @@ class WalledExecute(Execute):
                 yield process, ended
             finally:
                 _end(process)
-                watch.join()
                 process.stdout.close()
                 with contextlib.suppress(OSError):
                     process.stdin.close()

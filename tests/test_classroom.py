@@ -250,6 +250,16 @@ def test_only_what_is_new_is_graded_again(
     assert capsys.readouterr().out.startswith("11 submissions, 11 of them graded before.\n")
 
 
+@needs_walls
+def test_a_submission_is_ended_when_its_time_is_over() -> None:
+    slow = "import time\nwhile True:\n    time.sleep(1)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("1 + 1", slow, "2 + 2")])
+    walled = grading.WalledExecute(timeout=60, total_seconds=3)
+    first, *others = walled.preprocess(notebook, {})[0].cells
+    assert first.outputs[0].data["text/plain"] == "2"
+    assert [cell.outputs[-1].evalue for cell in others] == ["the submission took more than 3 seconds"] * 2
+
+
 def test_grading_refuses_without_walls_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gradebook.db").touch()
     monkeypatch.setattr(sys, "argv", ["grading.py", str(tmp_path)])
