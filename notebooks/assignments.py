@@ -74,7 +74,7 @@ c.Autograde.autograde_preprocessors = [
     nbgrader.CheckCellMetadata,
 ]
 # What a submission may take. docs/instructor.md says what these limits hold and what they do not.
-c.WalledExecute.timeout = 120  # seconds for a cell; the longest of the sheets takes a few
+c.WalledExecute.timeout = 120  # seconds for a cell; the longest of the sheets takes about twenty
 c.WalledExecute.total_seconds = 600
 c.WalledExecute.memory_bytes = 4 << 30
 # A flood of output is cut in the graded copy.
