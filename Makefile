@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRA ?= cpu
+COURSE ?= build/assignments
 READY := $(VENV)/.ready-$(EXTRA)
 # How tests are run: in the quick profile, two files at a time; and the chapters as tests
 TESTED := TQDM_DISABLE=1 COURSE_PROFILE=quick COURSE_OFFLINE=1
 CHAPTERS := --numprocesses=2 --dist=loadfile --nbval-lax --nbval-cell-timeout=600 notebooks/[0-9]*.ipynb
 
-.PHONY: run test lab notebooks record assignments benchmark attacks flakes links lint lock clean
+.PHONY: run test lab notebooks record assignments grade benchmark attacks flakes links lint lock clean
 
 ## run: every chapter, quick profile, on the data that ships; ends with a table of chapters, seconds and checks
 run: $(READY)
@@ -35,9 +36,13 @@ notebooks: $(READY)
 record: $(READY)
 	COURSE_PROFILE=full $(BIN)/course run --record --seeds 0 1 2
 
-## assignments: an nbgrader course in build/assignments, ready to release
+## assignments: an nbgrader course in the folder COURSE, ready to release
 assignments: $(READY)
-	$(BIN)/python notebooks/assignments.py build/assignments
+	$(BIN)/python notebooks/assignments.py $(COURSE)
+
+## grade: marks and feedback for all that is new in the course's folder submitted; each submission between walls
+grade: $(READY)
+	$(BIN)/python notebooks/grading.py --feedback $(COURSE)
 
 ## benchmark: the training loop against plain Keras and PyTorch (in an environment of its own); heartbeats against loops
 benchmark: $(READY) .venv-torch/.ready
@@ -56,11 +61,12 @@ flakes: $(READY)
 links: $(READY)
 	$(BIN)/course data links
 
+# Bytecode is compiled here, once: a kernel between walls cannot write it, and would compile TensorFlow every time.
 $(READY): requirements/$(EXTRA).txt pyproject.toml
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements/$(EXTRA).txt)"
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/$(EXTRA).txt
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/$(EXTRA).txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
 	touch $@
 

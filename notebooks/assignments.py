@@ -1,7 +1,8 @@
 """Exercise sheets: the learner's sheet, the solution and an nbgrader course, all from one text source.
 
 ``python notebooks/assignments.py build/assignments`` makes an nbgrader course in that folder, ready to release.
-``python notebooks/assignments.py --sheets`` writes the committed notebooks in ``notebooks/exercises`` again.
+``python notebooks/assignments.py --sheets`` writes the committed notebooks in ``notebooks/exercises`` again, and the
+list of sheets in ``docs/instructor.md``.
 
 The sources are ``notebooks/src/exercises/*.py`` (Jupytext, py:percent). The header of a cell that is graded says the
 least that is needed, and :func:`source_notebook` adds what nbgrader wants besides:
@@ -14,70 +15,68 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import os
-import subprocess
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import GenerateAssignment
+from nbgrader.converters.base import NbGraderException
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import IncludeHeaderFooter, InstantiateTests, SaveCells
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "src" / "exercises"
 SHEETS = HERE / "exercises"
 
+GUIDE = HERE.parent / "docs" / "instructor.md"
+BEGIN, END = "<!-- written by notebooks/assignments.py -->", "<!-- end of what assignments.py writes -->"
+
 NBGRADER_SCHEMA = 3
 COURSE_CONFIG = '''"""nbgrader's settings for this course; `nbgrader` reads them when it is run in this folder."""
 
-import os
+import sys
+from pathlib import Path
 
-from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+import course_lib
 
+# The programs that build and grade a course lie beside the library.
+sys.path.append(str(Path(course_lib.__file__).parent.parent / "notebooks"))
 
-class DropDuplicates(DeduplicateIds):
-    """Takes the marks off a doubled cell so that the cell stays readable to the steps that follow.
-
-    nbgrader leaves empty metadata behind, takes them for metadata of an old version, and stops grading everybody.
-    """
-
-    def preprocess_cell(self, cell, resources, cell_index):
-        cell, resources = super().preprocess_cell(cell, resources, cell_index)
-        if cell.metadata.get("nbgrader") == {}:
-            del cell.metadata["nbgrader"]
-        return cell, resources
-
+from grading_walls import DropDuplicates, WalledExecute
+from nbgrader import preprocessors as nbgrader
+from nbconvert.preprocessors import ClearMetadataPreprocessor
 
 c = get_config()  # noqa: F821
 
 c.CourseDirectory.course_id = "lenet-to-alexnet"
-# Seconds a cell may run. The longest cell of the sheets takes a few seconds; an endless loop is interrupted, and the
-# cells after it are still graded.
-c.ExecutePreprocessor.timeout = 120
-# Each student's kernel is held to 8 GiB of data, 10 minutes of processor time and 256 MiB a file, so that a runaway
-# cell costs that student the marks and the machine nothing. Where the system has no such limits (Windows), it runs
-# without. This is no sandbox: grade work of people you do not trust in a container without network.
-limits = """
-try:
-    import resource as _resource
-    for _name, _limit in (("RLIMIT_DATA", 8 << 30), ("RLIMIT_CPU", 600), ("RLIMIT_FSIZE", 256 << 20)):
-        _resource.setrlimit(getattr(_resource, _name), (_limit, _limit))
-except (ImportError, AttributeError, ValueError, OSError):
-    pass
-"""
-c.Execute.extra_arguments = [f"--IPKernelApp.exec_lines={limits}"]
-# Marks must not hang on what data the grading machine has, or on its network.
-os.environ.update(COURSE_OFFLINE="1", COURSE_PROFILE="quick", COURSE_DATA_DIR="")
+# nbgrader's own steps, but for two: a doubled cell stays readable, and notebooks are executed between walls.
 c.Autograde.sanitize_preprocessors = [
-    ClearOutput,
+    nbgrader.ClearOutput,
     DropDuplicates,
-    OverwriteKernelspec,
-    OverwriteCells,
-    CheckCellMetadata,
+    nbgrader.OverwriteKernelspec,
+    nbgrader.OverwriteCells,
+    nbgrader.CheckCellMetadata,
 ]
+c.Autograde.autograde_preprocessors = [
+    WalledExecute,
+    nbgrader.IgnorePattern,
+    ClearMetadataPreprocessor,
+    nbgrader.LimitOutput,
+    nbgrader.SaveAutoGrades,
+    nbgrader.AssignLatePenalties,
+    nbgrader.CheckCellMetadata,
+]
+# What a submission may take. docs/instructor.md says what these limits hold and what they do not.
+c.WalledExecute.timeout = 120  # seconds for a cell; the longest of the sheets takes about twenty
+c.WalledExecute.total_seconds = 600
+c.WalledExecute.memory_bytes = 4 << 30
 # A flood of output is cut in the graded copy.
 c.LimitOutput.max_lines = 200
 '''
@@ -162,16 +161,41 @@ def as_text(notebook: NotebookNode) -> str:
 
 
 def sheets() -> dict[Path, str]:
-    """Return every committed exercise notebook with the text that it should have: learner's sheets and solutions."""
-    files = {}
+    """Return every committed file that is built from the sheets, with the text that it should have.
+
+    These are the learners' sheets, the solutions, and the teacher's guide with what the sheets say about themselves.
+    """
+    files = {GUIDE: guide(GUIDE.read_text(encoding="utf-8"))}
     for source in sorted(SOURCES.glob("*.py")):
         files[SHEETS / f"{source.stem}.ipynb"] = as_text(release_notebook(source))
         files[SHEETS / "solutions" / f"{source.stem}.ipynb"] = as_text(source_notebook(source))
     return files
 
 
+def guide(text: str) -> str:
+    """Return the text of the teacher's guide with what stands between its two marks written again.
+
+    It is, for each sheet, the aims that its chapter states, and the questions and points of the sheet.
+    """
+    before, between = text.split(BEGIN)
+    parts = []
+    for source in sorted(SOURCES.glob("*.py")):
+        chapter = jupytext.read(SOURCES.parent / source.name, fmt="py:percent").cells[0].source
+        title, aims = (
+            chapter.splitlines()[0].lstrip("# "),
+            re.findall(r"^- (.+(?:\n  .+)*)$", chapter, flags=re.MULTILINE),
+        )
+        cells = source_notebook(source).cells
+        questions = re.findall(r"^## Question \d+: (.+)$", "\n".join(cell.source for cell in cells), flags=re.MULTILINE)
+        points = sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in cells)
+        parts += [f"### {title}", "\n".join(f"- {aim}" for aim in aims)]
+        parts.append(f"Sheet `{source.stem}`, {points:g} points:")
+        parts.append("\n".join(f"{number}. {question}" for number, question in enumerate(questions, start=1)))
+    return before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + between.split(END)[1]
+
+
 def write_sheets() -> list[Path]:
-    """Write the exercise notebooks in ``notebooks/exercises`` where they differ from their sources; return which."""
+    """Write what is built from the sheets where it differs from their sources; return which files."""
     changed = []
     for path, text in sheets().items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -181,33 +205,40 @@ def write_sheets() -> list[Path]:
     return changed
 
 
-def run_nbgrader(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an nbgrader command in a course's folder, where it finds ``nbgrader_config.py``; return how it ended."""
+def open_course(folder: Path) -> NbGrader:
+    """Return nbgrader's application with the settings of the course in a folder, errors alone going to the terminal.
+
+    Raises what is wrong in ``nbgrader_config.py``; nbgrader alone would go on without its settings.
+    """
     # nbgrader calls alembic by its bare name, which is found only where the environment's programs are on the path.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    command = [sys.executable, "-m", "nbgrader", *arguments]
-    return subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    app = NbGrader(log_level=logging.ERROR, raise_config_file_errors=True)
+    app.initialize([], root=str(folder.resolve()))
+    app.coursedir = CourseDirectory(parent=app, root=str(folder.resolve()))
+    return app
 
 
-def build_course(folder: Path) -> list[str]:
-    """Make an nbgrader course in a folder, every sheet in it generated; return the names of the assignments.
+def build_course(folder: Path, sheets: Iterable[str] = ()) -> list[str]:
+    """Make an nbgrader course of all sheets, or of some, in a folder; return the names of the assignments.
 
-    Settings that a teacher has changed and work that was handed in stay as they are. Raises RuntimeError with
-    nbgrader's own words where it refuses a sheet, as it does when cells were added after work was handed in.
+    Settings that a teacher has changed and work that was handed in stay as they are. Raises RuntimeError where nbgrader
+    refuses a sheet, as it does when cells were added after work was handed in; nbgrader itself says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "nbgrader_config.py"
     if not config.exists():
         config.write_text(COURSE_CONFIG, encoding="utf-8")
-    names = []
-    for source in sorted(SOURCES.glob("*.py")):
-        target = folder / "source" / source.stem / f"{source.stem}.ipynb"
+    app = open_course(folder)
+    names = sorted(sheets) or [source.stem for source in sorted(SOURCES.glob("*.py"))]
+    for name in names:
+        target = folder / "source" / name / f"{name}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(as_text(source_notebook(source)), encoding="utf-8")
-        done = run_nbgrader(folder, "generate_assignment", source.stem, "--force")
-        if done.returncode:
-            raise RuntimeError(f"nbgrader could not generate {source.stem}:\n{done.stderr}")
-        names.append(source.stem)
+        target.write_text(as_text(source_notebook(SOURCES / f"{name}.py")), encoding="utf-8")
+        app.coursedir.assignment_id = name
+        try:
+            GenerateAssignment(coursedir=app.coursedir, parent=app, force=True).start()
+        except NbGraderException as error:
+            raise RuntimeError(f"nbgrader could not generate {name}; it says above why.") from error
     return names
 
 
@@ -215,7 +246,9 @@ def main() -> None:
     """Read the command line and do what it asks."""
     parser = argparse.ArgumentParser(description="Build an nbgrader course, or the committed exercise notebooks.")
     parser.add_argument("folder", nargs="?", type=Path, help="where the nbgrader course goes, say build/assignments")
-    parser.add_argument("--sheets", action="store_true", help="write notebooks/exercises from its sources again")
+    parser.add_argument(
+        "--sheets", action="store_true", help="write notebooks/exercises and the list in docs/instructor.md again"
+    )
     arguments = parser.parse_args()
     if not arguments.sheets and arguments.folder is None:
         parser.error("name a folder for the nbgrader course, or ask for --sheets")
@@ -227,7 +260,7 @@ def main() -> None:
             names = build_course(arguments.folder)
         except RuntimeError as error:
             sys.exit(str(error))
-        print(f"nbgrader course in {arguments.folder}: {', '.join(names)}. Run nbgrader there.")
+        print(f"nbgrader course in {arguments.folder}: {', '.join(names)}. docs/instructor.md says what to do with it.")
 
 
 if __name__ == "__main__":
