@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,7 @@ from tqdm import tqdm
 
 from course_lib import settings
 from course_lib.datasets.sources import Examples
+from course_lib.training import distributed
 from course_lib.training.optimizers import Plateau
 
 # Steps that run between two returns to Python. On two cores LeNet-5 gains about a quarter from 1 to 8 and nothing
@@ -227,7 +230,8 @@ def fit(
     has a plain number for it. Training ends early after the first epoch for whose history ``until`` is true. With
     ``checkpoint``, a folder, every epoch is saved, and the same call after a kill or an interrupt goes on to the result
     of an uninterrupted run. An interrupt returns the history so far, except in an unattended run (``course run``),
-    which it ends.
+    which it ends. Of several workers (:func:`course_lib.training.distributed.join`) each gives its own shares as
+    tf.data, and all the same ``checkpoint``, which only the chief writes.
 
     Raises ValueError for arguments that cannot be or a checkpoint of another run, TrainingDiverged on NaN.
     """
@@ -236,6 +240,9 @@ def fit(
             raise ValueError(f"fit({name}={value}): it must be at least 1.")
     if isinstance(train, Examples) and len(train) == 0:
         raise ValueError("fit(): there are no training examples.")
+    worker = distributed.joined()
+    if worker and (isinstance(train, Examples) or isinstance(validation, Examples)):
+        raise ValueError("fit(): each of several workers needs its own share, as stream_photos(worker=…) gives it.")
     if plateau is not None and not _has_plain_rate(optimizer):
         raise ValueError("fit(plateau=…) sets the learning rate itself: give an optimizer whose rate is a number.")
     if plateau is not None and plateau.metric.startswith("val_") and validation is None:
@@ -263,9 +270,17 @@ def fit(
         record = folder / "run.json"
         history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
+        if worker and worker.index:
+            # Reads what the chief wrote. It must save when the chief does, since Keras then makes variables, which
+            # the strategy copies from the chief to all; but nobody needs what it saves.
+            record, scratch = None, tempfile.TemporaryDirectory()
+            reader = keras.callbacks.BackupAndRestore(folder / "backup", save_freq=sys.maxsize, delete_checkpoint=False)
+            callbacks = [reader, keras.callbacks.BackupAndRestore(scratch.name)]
     watch = _Watch(batches, history, record, identity, plateau, until)
     held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Examples) else validation
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
+    if worker:
+        pipelines = distributed.share(model, pipelines)
     start = time.perf_counter()
     try:
         model.fit(
@@ -285,7 +300,7 @@ def fit(
         history.seconds = time.perf_counter() - start
     if record and not history.interrupted:
         record.unlink(missing_ok=True)
-    print(_summary(history, epochs, resumable=record is not None))
+    print(_summary(history, epochs, resumable=checkpoint is not None))
     return history
 
 
