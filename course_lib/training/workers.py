@@ -206,11 +206,11 @@ def _run(command: Sequence[str], team: Sequence[Worker], *, alone: bool) -> int:
             environment |= {"TQDM_DISABLE": "1"} if silent else {}
             output = subprocess.DEVNULL if silent else None
             processes.append(subprocess.Popen(command, env=environment, stdout=output))
-        while any(process.poll() is None for process in processes) and not any(p.returncode for p in processes):
+        while (statuses := [process.poll() for process in processes]).count(None) and not any(statuses):
             time.sleep(0.1)
-        if any(process.returncode == LOST for process in processes):
+        if LOST in statuses:
             time.sleep(1)  # the cause of a loss may end a little later than the worker that noticed it
-        failed = [process.returncode for process in processes if process.poll()]
+        failed = [status for process in processes if (status := process.poll())]
         return next((status for status in failed if status != LOST), LOST) if failed else 0
     finally:
         for process in processes:
