@@ -6,6 +6,7 @@ What comes before TensorFlow, the meeting and the watch over the processes, is t
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ import pytest
 from test_distributed import COURSE, card, data, finished, weights  # noqa: F401
 
 from course_lib.cli import main
+from course_lib.settings import REPOSITORY
 from course_lib.training import distributed
 from course_lib.training.loop import fit
 from course_lib.training.workers import LOST, RESTARTS, Worker, _free_ports, keep_running, meet, this_worker
@@ -200,6 +202,9 @@ def test_worker_is_read_from_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
     task = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(task))
     assert this_worker() == Worker(("a:1", "b:2"), 1)
+    alone = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(alone))
+    assert this_worker() is None
     for wrong in (
         "{",
         "[]",
@@ -291,6 +296,30 @@ def test_one_of_many_is_watched_and_given_up_in_the_end(tmp_path: Path) -> None:
     assert len((tmp_path / "1").read_text()) == 1 + RESTARTS and not (tmp_path / "0").exists()
 
 
+def test_worker_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    """kill -9 of the command: its worker, which waits for another one, must not stay and keep the port."""
+    addresses = ",".join(f"127.0.0.1:{port}" for port in _free_ports(2))
+    code = f"""
+    import sys
+    from course_lib.training.workers import keep_running, meet, this_worker
+    if this_worker():
+        meet(this_worker(), {{}}, 60)
+    else:
+        keep_running([sys.executable, *sys.orig_argv[1:]], {addresses!r}, 0, again=True)
+    """
+    command = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    deadline = time.monotonic() + 60
+    try:
+        while not (workers := psutil.Process(command.pid).children()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        while not workers[0].net_connections() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        command.kill()
+        assert psutil.wait_procs(workers, timeout=20)[1] == []
+    finally:
+        stop(command)
+
+
 # What training refuses
 
 
@@ -315,3 +344,40 @@ def test_arrays_are_not_trained_on_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     data = Examples(np.zeros((4, 1)), np.zeros(4))  # noqa: F811
     with pytest.raises(ValueError, match=r"each of several workers needs its own share"):
         fit(None, data, epochs=1)  # type: ignore[arg-type]
+
+
+# What ImageNet needs
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark, as a module."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    return importlib.import_module("scale")
+
+
+def test_page_is_what_the_record_says(scale: Any) -> None:
+    record, text = json.loads(scale.RESULTS.read_text(encoding="utf-8")), scale.PAGE.read_text(encoding="utf-8")
+    assert scale.page(text, record, scale.command_line([])) == text
+    assert (record["parameters"], record["macs"]) == (60_965_224, 724_406_816)  # chapter 02
+    assert abs(record["bytes"] - 147_897_477_120 / 1_281_167) < 0.1 * record["bytes"], "as large as ImageNet's"
+    assert record["read"]["processor"] < record["decode"]["processor"]
+
+
+def test_needs_are_plain_arithmetic(scale: Any) -> None:
+    """A machine of four cores: 0.2 s of the processor to train on a photograph, 0.01 s to decode it. By hand."""
+    record = {
+        "cores": 4,
+        "parameters": 60_965_224,
+        "macs": 724_406_816,
+        "train": {"processor": 0.2},
+        "decode": {"processor": 0.01},
+    }
+    found = scale.needs(record, peak=19.5e12, utilisation=0.3, cores=16, network=10e9)
+    assert found["hours to train here"] == pytest.approx(115_305_030 * 0.05 / 3_600)  # 1,601 hours
+    assert found["hours to decode here"] == pytest.approx(119_805_030 * 0.0025 / 3_600)
+    assert found["hours to train on the accelerator"] == pytest.approx(24.1, abs=0.05)
+    assert found["hours to decode beside it"] == pytest.approx(20.8, abs=0.05)
+    assert found["cores that keep up"] == pytest.approx(16 * 20.80 / 24.11, rel=0.01)
+    assert found["bytes of a gradient"] == 243_860_896
+    assert found["hours to exchange gradients"] == pytest.approx(90 * 10_010 * 243_860_896 * 8 / 10e9 / 3_600)  # 48.8

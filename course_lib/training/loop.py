@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -270,12 +269,11 @@ def fit(
         record = folder / "run.json"
         history = _resume(record, identity)
         callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
-        if worker and worker.index:
-            # Reads what the chief wrote. It must save when the chief does, since Keras then makes variables, which
-            # the strategy copies from the chief to all; but nobody needs what it saves.
-            record, scratch = None, tempfile.TemporaryDirectory()
-            reader = keras.callbacks.BackupAndRestore(folder / "backup", save_freq=sys.maxsize, delete_checkpoint=False)
-            callbacks = [reader, keras.callbacks.BackupAndRestore(scratch.name)]
+        if worker and worker.index:  # reads what the chief wrote, and writes nothing
+            record = None
+            callbacks = [
+                keras.callbacks.BackupAndRestore(folder / "backup", save_freq=sys.maxsize, delete_checkpoint=False)
+            ]
     watch = _Watch(batches, history, record, identity, plateau, until)
     held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Examples) else validation
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]

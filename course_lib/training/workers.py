@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from typing import Any
 
 LOST = 75  # exit status of a worker that lost another; in sysexits.h a failure that passes, to be tried again
 RESTARTS = 10
+STARTED_BY = "COURSE_STARTED_BY"  # the process that watches over a worker
 
 
 class WorkerLost(RuntimeError):
@@ -61,7 +63,7 @@ class Worker:
 
 
 def this_worker() -> Worker | None:
-    """Return which worker ``TF_CONFIG`` makes this process, or None where it is not set.
+    """Return which worker ``TF_CONFIG`` makes this process, or None where it is not set or names one worker alone.
 
     Raises ValueError where it does not hold ``{"cluster": {"worker": [addresses]}, "task": {"type": "worker",
     "index": i}}``; chiefs and parameter servers of their own are not for this strategy.
@@ -73,10 +75,11 @@ def this_worker() -> Worker | None:
         found = json.loads(config)
         if [*found["cluster"], found["task"]["type"]] != ["worker", "worker"]:
             raise KeyError("worker")
-        return Worker(tuple(found["cluster"]["worker"]), int(found["task"]["index"]))
+        worker = Worker(tuple(found["cluster"]["worker"]), int(found["task"]["index"]))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         wanted = {"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}
         raise ValueError(f"TF_CONFIG is {config!r}; it must look like {json.dumps(wanted)}.") from error
+    return worker if worker.count > 1 else None
 
 
 def meet(worker: Worker, settings: Mapping[str, Any], seconds: float = 300) -> None:
@@ -85,6 +88,8 @@ def meet(worker: Worker, settings: Mapping[str, Any], seconds: float = 300) -> N
     ``settings`` is what must be the same everywhere, as JSON can hold it. Raises RuntimeError where the port is taken,
     a worker has not come within ``seconds``, cannot be reached, or has other settings; all that came raise the same.
     """
+    if watcher := os.environ.get(STARTED_BY):
+        threading.Thread(target=_end_with, args=(int(watcher),), daemon=True).start()
     deadline = time.monotonic() + seconds
     mine = json.loads(json.dumps({"workers": worker.addresses, **settings}, default=str))
     try:
@@ -99,6 +104,13 @@ def meet(worker: Worker, settings: Mapping[str, Any], seconds: float = 300) -> N
         verdict = (_report if worker.index else _receive)(worker, door, mine, deadline, seconds)
     if verdict:
         raise RuntimeError(verdict)
+
+
+def _end_with(watcher: int) -> None:
+    """End this process when the one that started it has ended, even by kill -9: an orphan would keep the port."""
+    while os.getppid() == watcher:
+        time.sleep(0.5)
+    os._exit(LOST)
 
 
 def _receive(worker: Worker, door: socket.socket, mine: dict[str, Any], deadline: float, seconds: float) -> str:
@@ -121,7 +133,8 @@ def _receive(worker: Worker, door: socket.socket, mine: dict[str, Any], deadline
                 index, theirs = json.loads(connection.makefile().readline())
             except (OSError, ValueError, TypeError):
                 continue  # somebody else who knocked
-            came[index] = connection, theirs
+            if index in range(1, worker.count):
+                came[index] = connection, theirs
         else:
             verdict = "; ".join(
                 filter(None, (_compare(worker, index, mine, theirs) for index, (_, theirs) in sorted(came.items())))
@@ -153,7 +166,7 @@ def _report(worker: Worker, door: socket.socket, mine: dict[str, Any], deadline:
     while (left := deadline - time.monotonic()) > 0:
         try:
             with socket.create_connection(worker.place(0), timeout=min(left, 5)) as connection:
-                connection.settimeout(left)
+                connection.settimeout(left + 10)  # once heard, the chief answers when its own time is over
                 connection.sendall(json.dumps([worker.index, mine]).encode() + b"\n")
                 return str(json.loads(connection.makefile().readline()))
         except (OSError, ValueError) as error:  # not there yet, or still busy with the run that was broken off
@@ -183,8 +196,11 @@ def keep_running(command: Sequence[str], workers: str, index: int | None, *, aga
     for start in range(RESTARTS + 1):
         addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(here)) if here else tuple(workers.split(","))
         team = [Worker(addresses, i) for i in (range(here) if index is None else [index])]
-        status = _run(command, team, alone=bool(here))
-        if status not in (LOST, *range(-64, 0)) or not again:
+        try:
+            status = _run(command, team, alone=bool(here))
+        except KeyboardInterrupt:
+            return 130
+        if not again or not (status == LOST or status < 0):
             break
         if start < RESTARTS:
             print(f"a worker was lost ({status}); starting again from the last checkpoint", file=sys.stderr, flush=True)
@@ -201,6 +217,7 @@ def _run(command: Sequence[str], team: Sequence[Worker], *, alone: bool) -> int:
         for worker in team:
             task = {"cluster": {"worker": worker.addresses}, "task": {"type": "worker", "index": worker.index}}
             environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "TF_CONFIG": json.dumps(task)}
+            environment |= {STARTED_BY: str(os.getpid())}
             environment |= {"CUDA_VISIBLE_DEVICES": "-1"} if alone else {}
             silent = alone and worker.index > 0
             environment |= {"TQDM_DISABLE": "1"} if silent else {}
