@@ -8,9 +8,7 @@ TensorFlow, silently. The devices may belong to several processes, on several ma
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -97,16 +95,11 @@ def share(model: keras.Model, pipelines: Sequence[Any]) -> list[Any]:
     workers to see their shape, and each step's results over an axis that scalars lack. So the optimizer's state is made
     here, that first look is left out, and a step is :meth:`keras.Model.train_step` on each worker, whose optimizer
     sums the gradients. The metrics of an epoch are those of all workers, those of a step this worker's own.
-
-    Keras also makes variables when it saves for the first time, and the strategy has all workers wait for them: all save
-    once here, so that later the chief can save alone, and its checkpoint stays whole when another worker dies meanwhile.
     """
     import tensorflow as tf
 
     strategy = _strategies[_joined.addresses] if _joined else tf.distribute.get_strategy()
     model.optimizer.build(model.trainable_variables)
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_weights(Path(folder) / "nowhere.weights.h5")
     model._distribute_strategy = None
     model.train_function = tf.function(lambda batches: strategy.run(model.train_step, args=(next(batches),)))
     model.test_function = tf.function(lambda batches: strategy.run(model.test_step, args=(next(batches),)))

@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,18 @@ class _Watch(keras.callbacks.Callback):
             self.bar.close()  # type: ignore[union-attr]
 
 
+class _BackupOfAll(keras.callbacks.BackupAndRestore):
+    """The chief's backup of what all workers train, in a thread of its own, where no strategy is in scope.
+
+    While it saves, Keras makes variables to compare with; in scope each would have to be made by all workers, and a
+    worker that died meanwhile would leave half a backup.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        with ThreadPoolExecutor(1) as outside:
+            outside.submit(super().on_epoch_end, epoch, logs).result()
+
+
 def fit(
     model: keras.Model,
     train: Examples | keras.utils.PyDataset | Any,
@@ -268,12 +281,10 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "run.json"
         history = _resume(record, identity)
-        callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
+        backup = _BackupOfAll if worker else keras.callbacks.BackupAndRestore
+        callbacks = [backup(folder / "backup", double_checkpoint=True)]
         if worker and worker.index:  # reads what the chief wrote, and writes nothing
-            record = None
-            callbacks = [
-                keras.callbacks.BackupAndRestore(folder / "backup", save_freq=sys.maxsize, delete_checkpoint=False)
-            ]
+            record, callbacks = None, [backup(folder / "backup", save_freq=sys.maxsize, delete_checkpoint=False)]
     watch = _Watch(batches, history, record, identity, plateau, until)
     held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Examples) else validation
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
