@@ -177,7 +177,7 @@ def table(record: dict[str, Any], found: dict[str, float], words: argparse.Names
             "",
             f"Assumed: an accelerator with a peak of {words.peak / 1e12:,.1f} million million operations a second, "
             f"used to {words.utilisation:.0%}; {words.network / 1e9:,.0f} Gbit/s between two workers; "
-            f"{words.price:g} unit of money for an hour of either machine.",
+            f"an hour of either machine costs {words.price:g}.",
             "",
             f"| {EPOCHS} epochs of ImageNet | hours | cost |",
             "| --- | --- | --- |",
