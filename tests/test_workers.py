@@ -106,7 +106,8 @@ def test_killed_worker_is_started_again(
     process = course(data, tmp_path / "out", "--workers", "2", "--checkpoint", str(record.parent))
     try:
         deadline = time.monotonic() + 300
-        while not record.exists() and process.poll() is None and time.monotonic() < deadline:
+        saved = record.parent / "backup" / "training_metadata.json"  # the last that is written at the end of an epoch
+        while not saved.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         psutil.Process(process.pid).children()[index].send_signal(signal.SIGKILL)
         printed, error = process.communicate(timeout=300)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import time
 import zlib
@@ -281,6 +282,8 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "run.json"
         history = _resume(record, identity)
+        if not (folder / "backup" / "training_metadata.json").exists():  # killed before the first backup was whole
+            shutil.rmtree(folder / "backup", ignore_errors=True)
         backup = _BackupOfAll if worker else keras.callbacks.BackupAndRestore
         callbacks = [backup(folder / "backup", double_checkpoint=True)]
         if worker and worker.index:  # reads what the chief wrote, and writes nothing
