@@ -22,9 +22,20 @@ from typing import Any
 from tqdm import tqdm
 
 from course_lib import claims, settings
+from course_lib.training import workers
 
 NOTEBOOKS = settings.REPOSITORY / "notebooks"
 CELL_SECONDS = 1_800
+WORKERS = """\
+several workers:
+  course train alexnet --workers 2 --checkpoint run --output alexnet
+      two processes on this machine, to try it
+  course train alexnet --workers first:12345,second:12345 --worker-index 0 --checkpoint /shared/run --output alexnet
+      the same on two machines; on the second with --worker-index 1. Each batch is shared by the workers. The folder
+      of --checkpoint is one that all see. A worker that is lost is started again, and the run goes on from the last
+      epoch. Whoever sets TF_CONFIG leaves out --workers and --worker-index, and starts lost workers himself.
+  docs/scale.md says more.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,9 +69,18 @@ def main(arguments: list[str] | None = None) -> int:
     lenet5.add_argument("--learning-rate", type=float, default=3e-3)
     lenet5.add_argument("--distort", action="store_true", help="small random affine distortions of the digits")
     lenet5.set_defaults(run=_train_lenet5)
-    alexnet = networks.add_parser("alexnet", help="AlexNet as published, on photographs, on one device or many")
+    alexnet = networks.add_parser(
+        "alexnet",
+        help="AlexNet as published, on photographs, on one device or many",
+        description="AlexNet as published, on photographs, on one device or many, of one machine or several.",
+        epilog=WORKERS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     alexnet.add_argument("--dataset", choices=["imagenette", "imagenet"], default="imagenette")
     alexnet.add_argument("--devices", type=int, default=1, help="how many share each batch; default: 1")
+    alexnet.add_argument("--workers", help="HOST:PORT,HOST:PORT of all, or how many on this machine's processor")
+    alexnet.add_argument("--worker-index", type=int, metavar="I", help="which of the addresses is this one's, from 0")
+    alexnet.add_argument("--wait", type=float, default=300, help="seconds to wait for other workers; default: 300")
     alexnet.add_argument("--split-cpu", action="store_true", help="the processor stands for the devices, to try it")
     alexnet.add_argument("--precision", choices=settings.PRECISIONS, help="default: COURSE_PRECISION, else float32")
     alexnet.add_argument("--groups", type=int, default=2, help="2: as on the paper's two GPUs; 1: undivided")
@@ -345,8 +365,22 @@ def _train_source(words: argparse.Namespace) -> int:
 
 
 def _train_alexnet(words: argparse.Namespace) -> int:
+    worker = workers.this_worker()
+    if worker is None and words.workers is not None:
+        command, again = [sys.executable, *sys.orig_argv[1:]], words.checkpoint is not None
+        return workers.keep_running(command, words.workers, words.worker_index, again=again)
+    try:
+        return _train_alexnet_as(worker, words)
+    except workers.WorkerLost as error:
+        print(f"course train: {error}", file=sys.stderr)
+        return workers.LOST
+
+
+def _train_alexnet_as(worker: workers.Worker | None, words: argparse.Namespace) -> int:
     if words.precision:
         os.environ["COURSE_PRECISION"] = words.precision
+    if worker is not None:
+        _join(worker, words)
     if words.split_cpu:
         from course_lib.training.distributed import split_cpu
 
@@ -379,6 +413,8 @@ def _train_alexnet(words: argparse.Namespace) -> int:
                 training=split == "train",
                 image_size=side,
                 devices=words.devices,
+                worker=worker.index if worker else 0,
+                workers=worker.count if worker else 1,
             )
             for split in ("train", "validation")
         )
@@ -401,10 +437,13 @@ def _train_alexnet(words: argparse.Namespace) -> int:
         )
     if history.interrupted:
         return 1
+    if worker and worker.index:
+        return 0  # the chief saves
     found = {
         "examples": photos.splits["train"],
         "source": photos.tfds,
         "precision": settings.current().precision,
+        "training loss, epoch by epoch": history.epochs["loss"],
         "validation accuracy": history.last("val_accuracy"),
         "validation top-5 accuracy": history.last("val_top5_accuracy"),
     }
@@ -419,11 +458,26 @@ def _train_alexnet(words: argparse.Namespace) -> int:
     return 0
 
 
+def _join(worker: workers.Worker, words: argparse.Namespace) -> None:
+    """Meet the other workers, asked for the same as this one, and become one of them."""
+    from course_lib.training.distributed import join
+
+    own = ("run", "command", "output", "checkpoint", "workers", "worker_index", "wait")
+    asked = {name: value for name, value in vars(words).items() if name not in own}
+    asked |= {name: os.environ.get(name, "") for name in ("COURSE_SEED", "COURSE_PRECISION")}
+    record = words.checkpoint / "run.json" if words.checkpoint else None
+    kept = record and (record.stat().st_size if record.exists() else 0)
+    asked |= {"size of run.json in the folder of --checkpoint": kept}  # None without one, 0 at the start of a run
+    workers.meet(worker, {**asked, **settings.versions()}, words.wait)
+    words.workers, words.worker_index = worker.count, None  # what the card says of them
+    join(worker)
+
+
 def _save(model: Any, words: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
     """Save weights and card: the command with all that it was asked for, the seed that was used, and what was found."""
     from course_lib.models import weights
 
-    left_out = {"command", "run", "output", "checkpoint"}
+    left_out = {"command", "run", "output", "checkpoint", "worker_index", "wait"}
     asked = {key: value for key, value in vars(words).items() if key not in left_out}
     asked |= {"seed": settings.current().seed}
     weights.save(model, name, words.output, {"command": _command(asked), **asked, **found})

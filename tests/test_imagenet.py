@@ -6,6 +6,7 @@ The sets are drawn here, few and small, and prepared by TFDS' own builders, from
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import tarfile
@@ -214,6 +215,49 @@ def test_last_batch_is_shared_evenly_by_the_devices(prepared: Path) -> None:
     assert len(numbers(whole)) == 21
 
 
+# Several workers
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_the_batches_of_one(prepared: Path, workers: int) -> None:
+    """Every photograph once over all workers, in the batches of one worker, cut to the same windows."""
+    whole = [images.numpy() for images, _ in training(prepared)]
+    shares = [[i.numpy() for i, _ in training(prepared, worker=w, workers=workers)] for w in range(workers)]
+    assert [len(share) for share in shares] == [7] * workers
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert len(parts[0]) * workers == len(batch)
+        np.testing.assert_array_equal(np.stack(parts, axis=1).reshape(batch.shape), batch)
+    found = [numbers(training(prepared, worker=w, workers=workers)) for w in range(workers)]
+    assert sorted(itertools.chain(*found)) == list(range(52))
+
+
+def test_workers_decode_their_own_photographs_only(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    decode = tf.io.decode_jpeg
+
+    def counted(content: Any, **options: Any) -> Any:
+        image = decode(content, **options)
+        with tf.control_dependencies([tf.py_function(lambda: decoded.append(1) or 0, [], tf.int64)]):
+            return tf.identity(image)
+
+    monkeypatch.setattr(tf.io, "decode_jpeg", counted)
+    found = [len(numbers(training(prepared, worker=w, workers=2))) for w in range(2)]
+    assert found == [26, 26] and len(decoded) == 52
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(8, 3), (10, 2), (4, 4)])
+def test_workers_validate_on_every_photograph_in_as_many_steps(prepared: Path, batch_size: int, steps: int) -> None:
+    """21 for two: 11 and 10. In batches of 5 that would be 3 and 2 steps, so they hold 6: nobody waits in vain."""
+    streams = [
+        stream_photos(
+            "imagenette", "validation", batch_size=batch_size, training=False, worker=w, workers=2, data_dir=prepared
+        )
+        for w in range(2)
+    ]
+    assert [len(stream) for stream in streams] == [len(list(stream)) for stream in streams] == [steps, steps]
+    assert sorted(itertools.chain(*map(numbers, streams))) == list(range(21))
+
+
 # Memory
 
 
@@ -250,6 +294,9 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path, monkeypatch: pytest.
         ("imagenette", "train", {"image_size": 0}, "image_size=0"),
         ("imagenette", "train", {"batch_size": 0}, "batch_size=0"),
         ("imagenette", "train", {"batch_size": 8, "devices": 3}, "must be a multiple of the devices, 3"),
+        ("imagenette", "train", {"batch_size": 8, "workers": 3}, "must be a multiple of the workers, 3"),
+        ("imagenette", "train", {"workers": 2, "worker": 2}, r"worker=2\): it must lie in 0 to 1, of 2 workers"),
+        ("imagenette", "train", {"batch_size": 64, "workers": 64}, r"workers=64\): train has 52 photographs"),
         ("imagenette", "test", {}, "no split 'test'; it has train, validation"),
         ("imagenett", "train", {}, "no photographs 'imagenett'; there are imagenette, imagenet"),
     ],

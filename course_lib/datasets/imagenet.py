@@ -57,6 +57,8 @@ def stream_photos(
     image_size: int = CROP,
     seed: int | None = None,
     devices: int = 1,
+    worker: int = 0,
+    workers: int = 1,
     data_dir: str | Path | None = None,
 ) -> Any:
     """Return a ``tf.data.Dataset`` of batches: images float32 (n, image_size, image_size, 3) in [0, 1], labels (n,).
@@ -68,6 +70,11 @@ def stream_photos(
     weigh the same; whom it meets changes with the epoch. ``data_dir`` is a folder of TFDS; default: where the course
     keeps data, and for Imagenette a download.
 
+    Of several ``workers``, ``worker`` (from 0) gets every workers-th photograph of that order, so that the batches of
+    all, of ``batch_size`` together, hold what one worker's batch would. It reads the files as they are, in which
+    photographs lie in one order, and decodes its own ones only, which is where the time goes. In validation the
+    batches may be a little larger, so that all workers have as many.
+
     Raises ValueError for arguments that cannot be, DataUnavailable where the set is nowhere, DataError where it is
     incomplete. Damage inside a file shows only when it is read: train inside :func:`naming_damage`.
     """
@@ -76,6 +83,12 @@ def stream_photos(
         raise ValueError(f"stream_photos(image_size={image_size}): it must lie in 1 to {SIDE}; AlexNet takes {CROP}.")
     if batch_size < 1 or devices < 1 or batch_size % devices:
         raise ValueError(f"stream_photos(batch_size={batch_size}): it must be a multiple of the devices, {devices}.")
+    if workers < 1 or batch_size % workers:
+        raise ValueError(f"stream_photos(batch_size={batch_size}): it must be a multiple of the workers, {workers}.")
+    if workers > wanted.splits[split]:
+        raise ValueError(f"stream_photos(workers={workers}): {split} has {wanted.splits[split]} photographs.")
+    if not 0 <= worker < workers:
+        raise ValueError(f"stream_photos(worker={worker}): it must lie in 0 to {workers - 1}, of {workers} workers.")
     seed = settings.current().seed if seed is None else seed
     shards, photo = _open(wanted, split, find_photos(name, data_dir))
     import tensorflow as tf
@@ -93,7 +106,8 @@ def stream_photos(
         return records.shuffle(SHUFFLED, seed=epoch, reshuffle_each_iteration=False).take(used)
 
     def numbered(epoch: Any) -> Any:
-        return order(epoch).enumerate().map(lambda index, record: (epoch, index, record))
+        """Give each example its place in the order of all workers, and leave those of the others undecoded."""
+        return order(epoch).enumerate().shard(workers, worker).map(lambda index, record: (epoch, index, record))
 
     def cut(epoch: Any, index: Any, record: Any) -> Any:
         image, label = photo(record)
@@ -106,17 +120,20 @@ def stream_photos(
         return tf.image.stateless_random_flip_left_right(image, tf.random.fold_in(key, 1)), label
 
     count = wanted.splits[split]
-    used = count - count % devices if training else count
+    used = count - count % (devices * workers) if training else count
+    share, mine = batch_size // workers, len(range(worker, used, workers))
+    while used % workers and used // workers % share == 0:
+        share += 1  # else some workers would have a batch more than the others, who wait for each other
     epochs = tf.data.Dataset.from_generator(lambda: iter([stream.epoch]), output_signature=tf.TensorSpec((), tf.int64))
     stream: Any = (
         epochs.flat_map(numbered)
         .map(cut, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
+        .batch(share)
         # Hides the batch size from tf.distribute, which then halves a last batch of 100 to 50 and 50, not 64 and 36.
         .flat_map(lambda *batch: tf.data.Dataset.from_tensors(batch))
         .map(lambda images, labels: (tf.cast(images, tf.float32) / 255, labels))
         .prefetch(2)
-        .apply(tf.data.experimental.assert_cardinality(math.ceil(used / batch_size)))
+        .apply(tf.data.experimental.assert_cardinality(math.ceil(mine / share)))
     )
     stream.epoch, stream.batch_size = 0, batch_size
     return stream

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from tqdm import tqdm
 
 from course_lib import settings
 from course_lib.datasets.sources import Examples
+from course_lib.training import distributed
 from course_lib.training.optimizers import Plateau
 
 # Steps that run between two returns to Python. On two cores LeNet-5 gains about a quarter from 1 to 8 and nothing
@@ -203,6 +207,18 @@ class _Watch(keras.callbacks.Callback):
             self.bar.close()  # type: ignore[union-attr]
 
 
+class _BackupOfAll(keras.callbacks.BackupAndRestore):
+    """The chief's backup of what all workers train, in a thread of its own, where no strategy is in scope.
+
+    While it saves, Keras makes variables to compare with; in scope each would have to be made by all workers, and a
+    worker that died meanwhile would leave half a backup.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        with ThreadPoolExecutor(1) as outside:
+            outside.submit(super().on_epoch_end, epoch, logs).result()
+
+
 def fit(
     model: keras.Model,
     train: Examples | keras.utils.PyDataset | Any,
@@ -227,7 +243,8 @@ def fit(
     has a plain number for it. Training ends early after the first epoch for whose history ``until`` is true. With
     ``checkpoint``, a folder, every epoch is saved, and the same call after a kill or an interrupt goes on to the result
     of an uninterrupted run. An interrupt returns the history so far, except in an unattended run (``course run``),
-    which it ends.
+    which it ends. Of several workers (:func:`course_lib.training.distributed.join`) each gives its own shares as
+    tf.data, and all the same ``checkpoint``, which only the chief writes.
 
     Raises ValueError for arguments that cannot be or a checkpoint of another run, TrainingDiverged on NaN.
     """
@@ -236,6 +253,9 @@ def fit(
             raise ValueError(f"fit({name}={value}): it must be at least 1.")
     if isinstance(train, Examples) and len(train) == 0:
         raise ValueError("fit(): there are no training examples.")
+    worker = distributed.joined()
+    if worker and (isinstance(train, Examples) or isinstance(validation, Examples)):
+        raise ValueError("fit(): each of several workers needs its own share, as stream_photos(worker=…) gives it.")
     if plateau is not None and not _has_plain_rate(optimizer):
         raise ValueError("fit(plateau=…) sets the learning rate itself: give an optimizer whose rate is a number.")
     if plateau is not None and plateau.metric.startswith("val_") and validation is None:
@@ -262,10 +282,17 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "run.json"
         history = _resume(record, identity)
-        callbacks = [keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)]
+        if not (folder / "backup" / "training_metadata.json").exists():  # killed before the first backup was whole
+            shutil.rmtree(folder / "backup", ignore_errors=True)
+        backup = _BackupOfAll if worker else keras.callbacks.BackupAndRestore
+        callbacks = [backup(folder / "backup", double_checkpoint=True)]
+        if worker and worker.index:  # reads what the chief wrote, and writes nothing
+            record, callbacks = None, [backup(folder / "backup", save_freq=sys.maxsize, delete_checkpoint=False)]
     watch = _Watch(batches, history, record, identity, plateau, until)
     held_out = Batches(validation, 1_000, seed=None) if isinstance(validation, Examples) else validation
     pipelines = [_as_tf_data(b) if tensorflow and isinstance(b, Batches) else b for b in (batches, held_out)]
+    if worker:
+        pipelines = distributed.share(model, pipelines)
     start = time.perf_counter()
     try:
         model.fit(
@@ -285,7 +312,7 @@ def fit(
         history.seconds = time.perf_counter() - start
     if record and not history.interrupted:
         record.unlink(missing_ok=True)
-    print(_summary(history, epochs, resumable=record is not None))
+    print(_summary(history, epochs, resumable=checkpoint is not None))
     return history
 
 
