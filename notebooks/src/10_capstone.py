@@ -147,7 +147,7 @@ print(f"{'':<12}{'patients':>9}" + "".join(f"{name:>8}" for name in names))
 for name, part in (("train", train), ("validation", validation), ("test", test)):
     counts = np.bincount(part.labels, minlength=len(names))
     print(f"{name:<12}{len(np.unique(part.patients)):>9}" + "".join(f"{count:>8,}" for count in counts))
-expect("test beats after the first minutes", len(test), full=(41_000, 42_000), quick=(1_500, 25_000))
+expect("test beats after the first minutes", len(test), full=(41_496, 41_496), quick=(1_500, 25_000))
 
 # %% [markdown]
 # ### What the network reads
@@ -216,7 +216,7 @@ from course_lib.compression.distill import SoftTargetLoss, label_accuracy, with_
 from course_lib.training.loop import fit
 
 EPOCHS = max(3, course.size(quick=20_000, full=200_000) // len(train))
-T, HARD = 4, 0.1  # temperature of the teacher's answers, weight of the label (chapter 08)
+T, HARD = 4, 0.1  # temperature of the teacher's answers and weight of the label, as in chapter 08
 learned, histories = Examples(inputs["train"], train.labels), []
 
 
@@ -289,8 +289,9 @@ def ship(name, network, representative=None):
         "µs": 1e6 * median_seconds(lambda: file.answer(one), repeats=200, seconds=0.2),
         **judged(asked(file, "test")),
     }
-    print(f"{name}: {file.size:,} bytes, {steps[name]['macs']:,} macs, V {steps[name]['V found']:.1f} / "
-          f"{steps[name]['V right']:.1f} %, accuracy {steps[name]['accuracy']:.1f} %")  # fmt: skip
+    row = steps[name]
+    print(f"{name}: {row['bytes']:,} bytes, {row['macs']:,} multiply–accumulates, V found {row['V found']:.1f} %, "
+          f"alarms right {row['V right']:.1f} %, accuracy {row['accuracy']:.1f} %")  # fmt: skip
     return file
 
 
@@ -316,7 +317,8 @@ claim("networks-are-overconfident", confidence - steps["teacher"]["accuracy"])
 #
 # The student has half as many maps in its last convolution and half as many units. (It will be halved again. To prune
 # a network one needs something to choose from.) Pairs of students begin with the same weights and see the same beats in
-# the same order; one of each pair is told the labels, the other the teacher's answers as well.
+# the same order; one of each pair is told the labels, the other the teacher's answers as well. (On the validation
+# patients temperatures of 1, 2 and 4 and weights of 0.1 and 0.5 differed no more than one start does from another.)
 
 # %%
 STUDENT, PAIRS = ((16, 32, 32), 32), course.size(quick=1, full=3)
@@ -352,7 +354,12 @@ ship("student, three quarters zero", holes)
 whole, zeros = steps[f"student {PAIRS} by teacher"], steps["student, three quarters zero"]
 print(f"file {whole['bytes']:,} → {zeros['bytes']:,} bytes, packed {whole['packed']:,} → {zeros['packed']:,}, "
       f"one beat {whole['µs']:.0f} → {zeros['µs']:.0f} µs")  # fmt: skip
-expect("bytes of the file with zeros over that without", zeros["bytes"] / whole["bytes"], full=(1, 1), quick=(1, 1))
+expect(
+    "bytes of the file with zeros over that without",
+    zeros["bytes"] / whole["bytes"],
+    full=(0.999, 1.001),
+    quick=(0.999, 1.001),
+)
 
 # %% [markdown]
 # The file is as large as before and as slow as before: zeros are numbers too. Packed with zlib it shrinks, but a small
@@ -413,6 +420,9 @@ steps["calibrated"] = {**steps["quantized"], **judged(scores, temperature)}
 expect("temperature", temperature, full=(0.3, 5), quick=(0.05, 50))
 expect("calibration error before, %", steps["quantized"]["calibration"], full=(0, 20), quick=(0, 100))
 expect("calibration error after, %", steps["calibrated"]["calibration"], full=(0, 20), quick=(0, 100))
+usual = test.patients != "232"
+without = 100 * calibration_error(softmax(scores[usual], temperature), test.labels[usual], bins=15)
+expect("calibration error after, all but 232, %", without, full=(0, 20), quick=(0, 100))
 
 # %%
 figure, axes = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
@@ -420,7 +430,7 @@ axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
 for (name, heat), marker in zip((("before", 1.0), ("after", temperature)), "os", strict=True):
     found = reliability(softmax(scores, heat), test.labels, bins=15)
     axes.plot(found.confidence, found.accuracy, marker + "-", label=f"{name}: temperature {heat:.2f}")
-axes.set(xlabel="confidence", ylabel="share that is right")
+axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0.3, 1.02), ylim=(0.3, 1.02))
 axes.legend()
 plots.show(
     figure,
@@ -537,7 +547,8 @@ def drawn(kind, samples, generator):
 
 # %% [markdown]
 # How loud? Take the stress test's definition. The power of the signal is the square of the spike's height from peak to
-# peak, over 8, as for a sine of that height. At 0 decibels the noise has the same power; each 10 decibels less noise
+# peak, over 8, as for a sine of that height. (For the noise it also weights frequencies. We take the plain mean square.)
+# At 0 decibels the noise has the same power; each 10 decibels less noise
 # divide its power by 10. At 12 decibels the noise's deviation is a quarter of that at 0.
 #
 # Filtering is linear: the filtered sum is the sum of the filtered. So filter and cut the noise alone, once, and add it
@@ -604,8 +615,8 @@ plots.show(
     figure,
     caption="The monitor's alarms under three kinds of noise, against how far the noise lies below the signal. The "
     "grey line is without noise.",
-    alt="Three curves of F1 over signal to noise: baseline wander stays on the grey line, muscle noise close to it, "
-    "and electrode motion falls as the noise grows.",
+    alt="Three curves of F1 over signal to noise: muscle noise stays on the grey line, baseline wander leaves it where "
+    "noise is loudest, and electrode motion falls furthest.",
 )
 
 # %% [markdown]
@@ -648,7 +659,7 @@ kept = {name: final[name] <= limit for name, limit in AT_MOST.items()}
 kept |= {name: final[name] >= limit for name, limit in AT_LEAST.items()}
 for name, limit in (AT_MOST | AT_LEAST).items():
     bound = "at most" if name in AT_MOST else "at least"
-    print(f"{name:<38}{final[name]:>10,.4g}   {bound:<8} {limit:>8,}   {'pass' if kept[name] else 'MISS'}")
+    print(f"{name:<38}{final[name]:>10,.1f}   {bound:<8} {limit:>8,}   {'pass' if kept[name] else 'MISS'}")
 expect("file of the monitor, bytes", monitor.size, full=(5_000, 16_384), quick=(5_000, 16_384))
 expect("activations of the monitor, bytes", final["activations (bytes)"], exactly=1_680)
 expect("multiply–accumulates of the monitor", steps["quantized"]["macs"], exactly=94_224)
@@ -855,7 +866,7 @@ for name, (build, parameters, field) in LINEAGE.items():
 # each by a protocol of its own: AlexNet on crops of its validation images, VGG at several scales of training, GoogLeNet
 # and Inception-v3 with one crop, ResNet with ten. So read it as a trend.
 
-# %%
+# %% tags=["nbval-check-output"]
 PUBLISHED_ERROR = {
     "AlexNet": 18.2, "VGG16": 8.1, "VGG19": 8.0, "GoogLeNet": 10.07, "InceptionV3": 5.6, "ResNet50": 6.71,
     "ResNet101": 6.05, "ResNet152": 5.71,
@@ -869,8 +880,15 @@ for name, row in lineage.items():
 figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
 for (name, row), colour in zip(lineage.items(), (6, 1, 1, 2, 2, 0, 0, 0), strict=True):
     axes.scatter(row["parameters"] / 1e6, row["macs"] / 1e9, s=row["field"] / 2, color=plots.COLOURS[colour], alpha=0.6)
-    axes.annotate(name, (row["parameters"] / 1e6, row["macs"] / 1e9), xytext=(6, 6), textcoords="offset points")
-axes.set(xscale="log", yscale="log", xlabel="parameters (millions)", ylabel="multiply–accumulates an image (10⁹)")
+    axes.annotate(name, (row["parameters"] / 1e6, row["macs"] / 1e9), xytext=(10, 8), textcoords="offset points")
+axes.set(
+    xscale="log",
+    yscale="log",
+    xlim=(5, 300),
+    ylim=(0.5, 40),
+    xlabel="parameters (millions)",
+    ylabel="multiply–accumulates an image (10⁹)",
+)
 axes.grid(alpha=0.3)
 plots.show(
     figure,
