@@ -547,9 +547,9 @@ def drawn(kind, samples, generator):
 
 # %% [markdown]
 # How loud? Take the stress test's definition. The power of the signal is the square of the spike's height from peak to
-# peak, over 8, as for a sine of that height. (For the noise it also weights frequencies. We take the plain mean square.)
-# At 0 decibels the noise has the same power; each 10 decibels less noise
-# divide its power by 10. At 12 decibels the noise's deviation is a quarter of that at 0.
+# peak, over 8, as for a sine of that height. (For the noise the stress test also weights frequencies; we take the plain
+# mean square.) At 0 decibels the noise has the same power; each 10 decibels divide it by 10. At 12 decibels the noise's
+# deviation is a quarter of that at 0.
 #
 # Filtering is linear: the filtered sum is the sum of the filtered. So filter and cut the noise alone, once, and add it
 # to the beats at any strength.
@@ -665,6 +665,19 @@ expect("activations of the monitor, bytes", final["activations (bytes)"], exactl
 expect("multiply–accumulates of the monitor", steps["quantized"]["macs"], exactly=94_224)
 expect("one beat in LiteRT, µs", steps["quantized"]["µs"], full=(1, 100), quick=(1, 1_000))
 expect("lines of the budget that are kept", sum(kept.values()), full=(4, 9), quick=(3, 9))
+
+# %% [markdown]
+# How firm are the last two lines? There are only 22 people. Draw people with replacement, as in chapter 04, and look how
+# far the two shares move.
+
+# %%
+from course_lib.analysis.diagnosis import patient_interval
+
+alarm = (chance >= threshold).astype(int)
+tables = [confusion_counts(is_v[own].astype(int), alarm[own], 2) for own in (test.patients == name for name in wearers)]
+for name, share in (("ventricular beats found", sensitivity), ("alarms that are right", predictive_value)):
+    low, high = patient_interval(lambda counts, of=share: of(counts)[1], tables, seed=course.seed)
+    print(f"{name}: 95 % interval over patients {100 * low:.1f} to {100 * high:.1f} %")
 
 # %% [markdown]
 # ### Why this order?
