@@ -674,7 +674,8 @@ expect("lines of the budget that are kept", sum(kept.values()), full=(4, 9), qui
 from course_lib.analysis.diagnosis import patient_interval
 
 alarm = (chance >= threshold).astype(int)
-tables = [confusion_counts(is_v[own].astype(int), alarm[own], 2) for own in (test.patients == name for name in wearers)]
+worn_by = [test.patients == name for name in wearers]
+tables = [confusion_counts(is_v[own].astype(int), alarm[own], 2) for own in worn_by]
 for name, share in (("ventricular beats found", sensitivity), ("alarms that are right", predictive_value)):
     low, high = patient_interval(lambda counts, of=share: of(counts)[1], tables, seed=course.seed)
     print(f"{name}: 95 % interval over patients {100 * low:.1f} to {100 * high:.1f} %")
