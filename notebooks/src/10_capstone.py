@@ -71,7 +71,7 @@ from course_lib import plots
 # be no more than one false alarm an hour.
 #
 # **Honesty and noise.** When it says 90 % it should be right nine times in ten: a calibration error of at most 3 %. And
-# with noise at 12 decibels, a level of the stress test in section 8, the F1 score of ventricular beats should fall by
+# with noise at 12 decibels, a level of the stress test in section 9, the F1 score of ventricular beats should fall by
 # at most 5 points, whatever the kind of noise.
 
 # %% tags=["nbval-check-output"]
@@ -85,6 +85,8 @@ AT_MOST = {
     "F1 points lost at 12 dB, worst noise": 5,
 }
 AT_LEAST = {"ventricular beats found (%)": 90, "alarms that are right (%)": 85}
+
+# %% tags=["nbval-check-output"]
 print("0.5 × 24.7 million / (0.099 s × 216 MHz) =", round(0.5 * 24.7e6 / (0.099 * 216e6), 2), "a cycle")
 print("0.5 × 64 MHz × 10 ms =", f"{0.5 * 64e6 * 0.01:,.0f} multiply–accumulates")
 
@@ -111,6 +113,7 @@ patients = load_heartbeats()
 LEARNING = course.size(quick=60, full=300)  # seconds
 
 
+# %%
 def as_worn(beats):
     """Return the beats after the first minutes, without what the first minutes of each patient showed to be usual."""
     windows, rhythm = beats.windows.copy(), beats.rhythm.copy()
@@ -142,6 +145,8 @@ HELD_APART = ("114", "116", "118", "220", "223", "p03", "p06")
 everyone, test = as_worn(cut["train"]), as_worn(cut["test"])
 apart = np.isin(everyone.patients, HELD_APART)
 train, validation = everyone[~apart], everyone[apart]
+
+# %%
 names = list(CLASSES)
 print(f"{'':<12}{'patients':>9}" + "".join(f"{name:>8}" for name in names))
 for name, part in (("train", train), ("validation", validation), ("test", test)):
@@ -208,6 +213,7 @@ def reader(maps, units, dropout=0.0):
     return keras.Sequential([keras.Input(inputs["train"].shape[1:]), *stack], name="reader")
 
 
+# %%
 print(cost_table(reader((16, 32, 64), 64)))
 expect("parameters of the teacher", reader((16, 32, 64), 64).count_params(), exactly=13_072 + 57_408 + 325)
 
@@ -220,6 +226,7 @@ T, HARD = 4, 0.1  # temperature of the teacher's answers and weight of the label
 learned, histories = Examples(inputs["train"], train.labels), []
 
 
+# %%
 def taught(network, rate=1e-3, answers=None, epochs=EPOCHS):
     """Train the network on labels, given a teacher's answers on these too, and return it."""
     targets, loss, metric = learned, None, "accuracy"
@@ -255,11 +262,13 @@ temporary = tempfile.TemporaryDirectory()  # deleted when the kernel stops
 S, V = names.index("S"), names.index("V")
 
 
+# %%
 def asked(file, part):
     """Return the scores (n, classes) that a file gives to the beats of a part."""
     return file.predict(inputs[part].clip(*file.covered))
 
 
+# %%
 def judged(scores, temperature=1.0):
     """Return what scores of the test beats are worth, in percent."""
     counts, probabilities = confusion_counts(test.labels, scores.argmax(axis=1), 5), softmax(scores, temperature)
@@ -295,13 +304,14 @@ def ship(name, network, representative=None):
     return file
 
 
+# %%
 teacher_file = ship("teacher", teacher)
 expect("teacher: ventricular beats, F1 in %", steps["teacher"]["V F1"], full=(50, 100), quick=(0, 100))
 expect("teacher: accuracy in %", steps["teacher"]["accuracy"], full=(50, 100), quick=(0, 100))
 
 # %% [markdown]
 # Against chapter 04 it has a handicap: five patients fewer to learn from, and only five minutes to get to know a new
-# one.
+# one. It finds about nine in ten ventricular beats where chapter 04 found nineteen in twenty.
 #
 # Is it as sure as it should be? Sources say that such networks are overconfident. Compare its mean confidence with its
 # accuracy, on the new patients.
@@ -351,6 +361,8 @@ holes = reader(*STUDENT)
 holes.set_weights(student.get_weights())
 prune(holes, magnitude_masks(holes, 0.75))
 ship("student, three quarters zero", holes)
+
+# %%
 whole, zeros = steps[f"student {PAIRS} by teacher"], steps["student, three quarters zero"]
 print(f"file {whole['bytes']:,} → {zeros['bytes']:,} bytes, packed {whole['packed']:,} → {zeros['packed']:,}, "
       f"one beat {whole['µs']:.0f} → {zeros['µs']:.0f} µs")  # fmt: skip
@@ -362,8 +374,8 @@ expect(
 )
 
 # %% [markdown]
-# The file is as large as before and as slow as before: zeros are numbers too. Packed with zlib it shrinks, but a small
-# chip runs the network from its flash as it lies there.
+# The file is as large as before and as slow as before: zeros are numbers too. Packed with zlib it shrinks to a third,
+# but a small chip runs the network from its flash as it lies there.
 #
 # **Filters that are really gone** leave a smaller network. Take away half of the filters of each convolution and half
 # of the units, those with the smallest weights. By hand, for the second convolution: half the maps in, half the maps
@@ -397,6 +409,8 @@ some = np.random.default_rng(course.seed).permutation(len(train))[:1_000]
 monitor = ship("quantized", pruned, inputs["train"][some])
 low, high = monitor.covered
 print(f"input from {low:.2f} to {high:.2f}, one step {float(monitor.input_quantizer.step):.3f}")
+
+# %%
 lost = steps["pruned"]["V F1"] - steps["quantized"]["V F1"]
 expect("points of F1 lost by 8 bits", lost, full=(-5, 5), quick=(-100, 100))
 claim("compression-keeps-performance", steps["teacher"]["V F1"] - steps["quantized"]["V F1"])
@@ -420,6 +434,8 @@ steps["calibrated"] = {**steps["quantized"], **judged(scores, temperature)}
 expect("temperature", temperature, full=(0.3, 5), quick=(0.05, 50))
 expect("calibration error before, %", steps["quantized"]["calibration"], full=(0, 20), quick=(0, 100))
 expect("calibration error after, %", steps["calibrated"]["calibration"], full=(0, 20), quick=(0, 100))
+
+# %%
 usual = test.patients != "232"
 without = 100 * calibration_error(softmax(scores[usual], temperature), test.labels[usual], bins=15)
 expect("calibration error after, all but 232, %", without, full=(0, 20), quick=(0, 100))
@@ -440,6 +456,10 @@ plots.show(
 )
 
 # %% [markdown]
+# The temperature helps a little, and not enough. The validation patients cannot foresee whom the device will meet. Of
+# the error that is left most belongs to one person, record 232, whose beats are mostly supraventricular (chapter 04):
+# the monitor calls them normal, and is sure of it. One number for all hearts cannot mend that.
+#
 # ## 8. When to raise an alarm
 #
 # The highest score need not be the alarm. With calibrated probabilities one can choose: alarm where the probability of
@@ -461,6 +481,8 @@ expect("threshold of alarm", threshold, full=(0, 1), quick=(0, 1))
 # %%
 chance = softmax(scores, temperature)[:, V]
 is_v, wearers = test.labels == V, np.unique(test.patients)
+
+# %%
 hours = {record.name: len(record.signal) / record.rate / 3600 - LEARNING / 3600 for record in records["test"]}
 
 
@@ -471,6 +493,7 @@ def alarms_judged(chances, limit):
     return 100 * alarm[is_v].mean(), 100 * (alarm & is_v).sum() / max(alarm.sum(), 1), false
 
 
+# %%
 v_found, v_right, false_alarms = alarms_judged(chance, threshold)
 median_false, mean_false = np.median(list(false_alarms.values())), np.mean(list(false_alarms.values()))
 expect("alarm: ventricular beats found, %", v_found, full=(50, 100), quick=(0, 100))
@@ -479,8 +502,9 @@ expect("false alarms an hour, median wearer", median_false, full=(0, 20), quick=
 expect("false alarms an hour, mean over wearers", mean_false, full=(0, 200), quick=(0, 5_000))
 
 # %% [markdown]
-# Mean and median tell different stories. A few hearts cause most of the false alarms. Move the threshold and see who
-# pays. (The slider works in JupyterLab; the picture below stands for it.)
+# Mean and median tell different stories: a few hearts cause most of the false alarms. (After the first five minutes a
+# record has 25 left. One false alarm in that time is already 2.4 an hour, so only a wearer with none at all is within
+# the budget.) Move the threshold and see who pays. (The slider works in JupyterLab; the picture below stands for it.)
 
 # %%
 from ipywidgets import FloatSlider, interact
@@ -491,6 +515,7 @@ for limit in np.linspace(0.02, 0.98, 49):
     traded.append((found, np.mean(list(false.values()))))
 
 
+# %%
 def draw_alarms(limit):
     """Draw V found over false alarms an hour for all thresholds, with this one marked, and each wearer's share."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
@@ -505,6 +530,7 @@ def draw_alarms(limit):
     return figure
 
 
+# %%
 @interact(limit=FloatSlider(value=0.5, min=0.02, max=0.98, step=0.02))
 def explore_alarms(limit):
     draw_alarms(limit)
@@ -536,6 +562,7 @@ BANDS = {"baseline wander": (0.05, 0.4), "muscle": (20, 150), "electrode motion"
 KNOCKS = 1.5  # a second, on average
 
 
+# %%
 def drawn(kind, samples, generator):
     """Return noise of a kind at 360 samples a second, with mean square 1."""
     white = generator.standard_normal(samples)
@@ -563,6 +590,7 @@ def spike_height(record):
     return np.median([np.ptp(record.signal[place - reach : place + reach]) for place in inside])
 
 
+# %%
 generator = np.random.default_rng(course.seed)
 noise_alone = {kind: [] for kind in BANDS}  # recorded beside each test record, at 0 dB
 for record in patients.test:
@@ -604,6 +632,8 @@ for kind in BANDS:
     expect(f"{kind} at 12 dB: points of F1 lost", clean_f1 - noisy_f1[kind, 12], full=(-5, 60), quick=(-100, 100))
 worst_lost = max(clean_f1 - noisy_f1[kind, 12] for kind in BANDS)
 print("calibration error at 12 dB:", *(f"{kind} {noisy_error[kind, 12]:.1f} %" for kind in BANDS), sep="\n  ")
+
+# %%
 figure = plots.curves(
     SNRS,
     {kind: [noisy_f1[kind, decibels] for decibels in SNRS] for kind in BANDS},
@@ -620,6 +650,11 @@ plots.show(
 )
 
 # %% [markdown]
+# Muscle noise does nothing, even as loud as the heart: what the filter leaves of it is fast and small, and looks like
+# no beat. Baseline wander matters only when it is very loud, for the same filter removes most of it. Electrode motion
+# lies in the very band of the beats. No filter can take it away, and at 12 decibels it costs more than the budget
+# allows. The confidence hardly notices.
+#
 # ## 10. Against the budget
 #
 # One table, a line a step.
@@ -655,11 +690,15 @@ final = {
     "ventricular beats found (%)": v_found,
     "alarms that are right (%)": v_right,
 }
+
+# %%
 kept = {name: final[name] <= limit for name, limit in AT_MOST.items()}
 kept |= {name: final[name] >= limit for name, limit in AT_LEAST.items()}
 for name, limit in (AT_MOST | AT_LEAST).items():
     bound = "at most" if name in AT_MOST else "at least"
     print(f"{name:<38}{final[name]:>10,.1f}   {bound:<8} {limit:>8,}   {'pass' if kept[name] else 'MISS'}")
+
+# %%
 expect("file of the monitor, bytes", monitor.size, full=(5_000, 16_384), quick=(5_000, 16_384))
 expect("activations of the monitor, bytes", final["activations (bytes)"], exactly=1_680)
 expect("multiply–accumulates of the monitor", steps["quantized"]["macs"], exactly=94_224)
@@ -667,7 +706,7 @@ expect("one beat in LiteRT, µs", steps["quantized"]["µs"], full=(1, 100), quic
 expect("lines of the budget that are kept", sum(kept.values()), full=(4, 9), quick=(3, 9))
 
 # %% [markdown]
-# How firm are the last two lines? There are only 22 people. Draw people with replacement, as in chapter 04, and look how
+# How firm are the last two lines? There are only 22 people. Draw people with replacement, as in chapter 04, and see how
 # far the two shares move.
 
 # %%
@@ -698,6 +737,8 @@ for name, share in (("ventricular beats found", sensitivity), ("alarms that are 
 
 # %%
 wearer = max(wearers, key=lambda name: (is_v & (test.patients == name)).sum())
+
+# %%
 log = []
 for beat in np.flatnonzero(test.patients == wearer):
     codes = monitor.encode(inputs["test"][beat : beat + 1].clip(*monitor.covered))
@@ -834,6 +875,7 @@ def depth(network):
     return max(longest.values())
 
 
+# %%
 def weighed(network):
     """Return parameters, multiply–accumulates, field of the last map, depth and kinds of convolution of a network."""
     maps = [layer.name for layer in network.layers if len(layer.output.shape) == 4]
@@ -863,6 +905,8 @@ LINEAGE = {  # the builder, and what others say: parameters, and the field where
     "ResNet101": (lambda: of_keras("ResNet101"), 44_707_176, 1_027),
     "ResNet152": (lambda: of_keras("ResNet152"), 60_419_944, 1_507),
 }
+
+# %%
 lineage = {}
 for name, (build, parameters, field) in LINEAGE.items():
     lineage[name] = weighed(build())
@@ -969,7 +1013,32 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=10))
 
 # %% [markdown]
-# FINDINGS
+# **The budget is kept where it counts bytes, and not where it counts people.** The file, the activations, the work and
+# the time are far below what we allowed. The ventricular beats that are found and the alarms that are right are just
+# above, and the intervals over patients reach below: with 22 other people the same monitor might miss both lines. Three
+# lines are missed: confidence, false alarms of the median wearer, and electrode motion.
+#
+# **Small is nearly free.** FREE
+#
+# **The teacher did not help here.** In chapter 08 soft answers added half a point to two points. Here students that
+# read the labels alone are as good or better, on the validation patients too. A likely reason: this teacher is hardly
+# better than its students. All of them know the 17 training patients nearly by heart and lose on new ones; a teacher
+# passes on what it knows of patients, and its mistakes as well. What is missing is people, not size.
+#
+# **Pruning was no better than a small start,** as Liu and others (2019) found for large networks. We keep the pruned
+# one, since it was the plan, and the difference is within luck.
+#
+# **Overconfident it is,** and by more than validation could tell. The mean confidence of the teacher on new people is
+# about five points above its accuracy.
+#
+# **After AlexNet: deeper, yes; more efficient, it depends.** VGG has 19 layers and ResNet 152, as told. VGG is built of
+# one kind of convolution, where AlexNet has three and GoogLeNet four: simpler and more uniform holds for one of the
+# two. GoogLeNet and ResNet have fewer parameters than AlexNet, VGG more than twice as many. And none of them does less
+# work: GoogLeNet twice, ResNet50 five times, VGG16 twenty times as much as AlexNet. What they bought with it is
+# accuracy, by the numbers that their authors published: a top-5 error of 18 % fell to 6 %.
+#
+# What holds for all of these numbers: one database of 44 people, places of beats from experts, noise that is drawn, and
+# a chip that we have only on paper.
 #
 # ## 15. Exercises
 #
