@@ -51,9 +51,9 @@ from course_lib import plots
 # Someone is to wear a small device that hears the heart and raises an alarm at beats from the ventricles. What may the
 # network cost, and what must it do? Write it down now. After the first training every number looks reasonable.
 #
-# **The chip.** Take a small one that wearables are built on, Nordic's nRF52810: a Cortex-M4 processor at 64 MHz without
-# floating-point unit, 192 kB of flash, 24 kB of RAM (its product specification). The radio, the filter and the program
-# need most of that. Give the network a twelfth of the flash, 16 kB, and a sixth of the RAM, 4 kB.
+# **The chip.** Take a small one that is made for such devices, Nordic's nRF52810: a Cortex-M4 processor at 64 MHz
+# without floating-point unit, 192 kB of flash, 24 kB of RAM (its product specification). The radio, the filter and the
+# program need most of that. Give the network a twelfth of the flash, 16 kB, and a sixth of the RAM, 4 kB.
 #
 # **The work.** The chip should sleep 99 % of the time, or the battery is soon empty. At rest a heart beats about once a
 # second, so a beat may take 10 ms: 640,000 cycles. Lai, Suda and Chandra (2018) report 24.7 million operations in 99 ms
@@ -549,7 +549,7 @@ plots.show(
 # %% [markdown]
 # ## 9. Noise
 #
-# MIT-BIH was recorded from people who lay still for much of the time. Moody, Muldrow and Mark (1984) made a **noise
+# A wearer walks, and most of MIT-BIH is quieter than that. Moody, Muldrow and Mark (1984) made a **noise
 # stress test**: they added the noise of moving people to clean records. Three kinds: **baseline wander**, slow, from
 # breathing and from electrodes; **muscle** noise, fast; and **electrode motion**, swings about as long as a beat, the
 # worst of the three, since it can look like beats. Their noises are recordings. Ours are drawn: white noise in the band
