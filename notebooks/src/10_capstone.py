@@ -306,8 +306,8 @@ def ship(name, network, representative=None):
 
 # %%
 teacher_file = ship("teacher", teacher)
-expect("teacher: ventricular beats, F1 in %", steps["teacher"]["V F1"], full=(80, 97), quick=(30, 100))
-expect("teacher: accuracy in %", steps["teacher"]["accuracy"], full=(89, 96), quick=(60, 100))
+expect("teacher: ventricular beats, F1 in %", steps["teacher"]["V F1"], full=(88, 95), quick=(30, 100))
+expect("teacher: accuracy in %", steps["teacher"]["accuracy"], full=(90, 95), quick=(60, 100))
 
 # %% [markdown]
 # Against chapter 04 it has a handicap: five patients fewer to learn from, and only five minutes to get to know a new
@@ -319,7 +319,7 @@ expect("teacher: accuracy in %", steps["teacher"]["accuracy"], full=(89, 96), qu
 # %%
 teacher_scores = asked(teacher_file, "test")
 confidence = 100 * softmax(teacher_scores).max(axis=1).mean()
-expect("teacher: mean confidence in %", confidence, full=(94, 99.5), quick=(70, 100))
+expect("teacher: mean confidence in %", confidence, full=(96, 99), quick=(70, 100))
 claim("networks-are-overconfident", confidence - steps["teacher"]["accuracy"])
 
 # %% [markdown]
@@ -345,7 +345,7 @@ student = students["teacher"]
 
 # %%
 print("gains of the pairs in points of F1:", np.round(gains, 2))
-expect("mean gain of the pairs by the teacher, points of F1", np.mean(gains), full=(-6, 4), quick=(-60, 60))
+expect("mean gain of the pairs by the teacher, points of F1", np.mean(gains), full=(-5, 3), quick=(-60, 60))
 claim("student-beyond-hard-labels", np.mean(gains))
 
 # %% [markdown]
@@ -412,7 +412,7 @@ print(f"input from {low:.2f} to {high:.2f}, one step {float(monitor.input_quanti
 
 # %%
 lost = steps["pruned"]["V F1"] - steps["quantized"]["V F1"]
-expect("points of F1 lost by 8 bits", lost, full=(-2, 3), quick=(-15, 15))
+expect("points of F1 lost by 8 bits", lost, full=(-1, 1.5), quick=(-15, 15))
 claim("compression-keeps-performance", steps["teacher"]["V F1"] - steps["quantized"]["V F1"])
 smaller, less = (steps["teacher"][what] / steps["quantized"][what] for what in ("bytes", "macs"))
 expect("teacher over monitor, bytes of the file", smaller, full=(22, 25), quick=(22, 25))
@@ -431,14 +431,14 @@ from course_lib.analysis.calibration import fit_temperature, reliability
 temperature = fit_temperature(asked(monitor, "validation"), validation.labels)
 scores = asked(monitor, "test")
 steps["calibrated"] = {**steps["quantized"], **judged(scores, temperature)}
-expect("temperature", temperature, full=(0.8, 2), quick=(0.3, 4))
-expect("calibration error before, %", steps["quantized"]["calibration"], full=(2, 9), quick=(0, 40))
-expect("calibration error after, %", steps["calibrated"]["calibration"], full=(2, 8), quick=(0, 40))
+expect("temperature", temperature, full=(1, 1.6), quick=(0.3, 4))
+expect("calibration error before, %", steps["quantized"]["calibration"], full=(3.5, 8), quick=(0, 40))
+expect("calibration error after, %", steps["calibrated"]["calibration"], full=(3.1, 7), quick=(0, 40))
 
 # %%
 usual = test.patients != "232"
 without = 100 * calibration_error(softmax(scores[usual], temperature), test.labels[usual], bins=15)
-expect("calibration error after, all but 232, %", without, full=(0, 7), quick=(0, 40))
+expect("calibration error after, all but 232, %", without, full=(0.5, 4.5), quick=(0, 40))
 
 # %%
 figure, axes = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
@@ -456,9 +456,9 @@ plots.show(
 )
 
 # %% [markdown]
-# The temperature helps a little, and not enough. The validation patients cannot foresee whom the device will meet. Of
-# the error that is left most belongs to one person, record 232, whose beats are mostly supraventricular (chapter 04):
-# the monitor calls them normal, and is sure of it. One number for all hearts cannot mend that.
+# The temperature helps a little, and not enough. The validation patients cannot foresee whom the device will meet. More
+# than half of the error that is left belongs to one person, record 232, whose beats are mostly supraventricular
+# (chapter 04): the monitor calls them normal, and is sure of it. One number for all hearts cannot mend that.
 #
 # ## 8. When to raise an alarm
 #
@@ -472,7 +472,7 @@ from course_lib.analysis.diagnosis import precision_recall
 at_validation = softmax(asked(monitor, "validation"), temperature)[:, V]
 precise, found, thresholds = precision_recall(validation.labels == V, at_validation)
 threshold = thresholds[np.argmax(2 * precise * found / np.maximum(precise + found, 1e-12))]
-expect("threshold of alarm", threshold, full=(0.05, 0.98), quick=(0.01, 0.999))
+expect("threshold of alarm", threshold, full=(0.1, 0.9), quick=(0.01, 0.999))
 
 # %% [markdown]
 # What does that mean for a wearer? Count, for each test patient, the alarms at beats that are not ventricular, and
@@ -496,10 +496,10 @@ def alarms_judged(chances, limit):
 # %%
 v_found, v_right, false_alarms = alarms_judged(chance, threshold)
 median_false, mean_false = np.median(list(false_alarms.values())), np.mean(list(false_alarms.values()))
-expect("alarm: ventricular beats found, %", v_found, full=(82, 97), quick=(20, 100))
-expect("alarm: right, %", v_right, full=(78, 99), quick=(15, 100))
+expect("alarm: ventricular beats found, %", v_found, full=(87, 94), quick=(20, 100))
+expect("alarm: right, %", v_right, full=(84, 98), quick=(15, 100))
 expect("false alarms an hour, median wearer", median_false, full=(0, 12), quick=(0, 1_500))
-expect("false alarms an hour, mean over wearers", mean_false, full=(2, 100), quick=(0, 2_000))
+expect("false alarms an hour, mean over wearers", mean_false, full=(5, 60), quick=(0, 2_000))
 
 # %% [markdown]
 # Mean and median tell different stories: a few hearts cause most of the false alarms. (After the first five minutes a
@@ -628,8 +628,9 @@ for kind in BANDS:
 
 # %%
 clean_f1 = 100 * f1(confusion_counts(is_v.astype(int), (chance >= threshold).astype(int), 2))[1]
-for kind in BANDS:
-    expect(f"{kind} at 12 dB: points of F1 lost", clean_f1 - noisy_f1[kind, 12], full=(-3, 25), quick=(-30, 60))
+at_12 = {"baseline wander": (-1, 4), "muscle": (-1, 1), "electrode motion": (3, 18)}  # bands
+for kind, band in at_12.items():
+    expect(f"{kind} at 12 dB: points of F1 lost", clean_f1 - noisy_f1[kind, 12], full=band, quick=(-30, 60))
 worst_lost = max(clean_f1 - noisy_f1[kind, 12] for kind in BANDS)
 print("calibration error at 12 dB:", *(f"{kind} {noisy_error[kind, 12]:.1f} %" for kind in BANDS), sep="\n  ")
 
@@ -657,7 +658,7 @@ plots.show(
 #
 # ## 10. Against the budget
 #
-# One table, a line a step.
+# One table, a line a step; what is found, what is right and the calibration error in percent.
 
 # %%
 chosen = f"student {PAIRS} by"
@@ -699,11 +700,11 @@ for name, limit in (AT_MOST | AT_LEAST).items():
     print(f"{name:<38}{final[name]:>10,.1f}   {bound:<8} {limit:>8,}   {'pass' if kept[name] else 'MISS'}")
 
 # %%
-expect("file of the monitor, bytes", monitor.size, full=(5_000, 16_384), quick=(5_000, 16_384))
+expect("file of the monitor, bytes", monitor.size, full=(11_500, 13_000), quick=(11_500, 13_000))
 expect("activations of the monitor, bytes", final["activations (bytes)"], exactly=1_680)
 expect("multiply–accumulates of the monitor", steps["quantized"]["macs"], exactly=94_224)
 expect("one beat in LiteRT, µs", steps["quantized"]["µs"], full=(1, 100), quick=(1, 1_000))
-expect("lines of the budget that are kept", sum(kept.values()), full=(4, 9), quick=(3, 9))
+expect("lines of the budget that are kept", sum(kept.values()), full=(5, 8), quick=(3, 9))
 
 # %% [markdown]
 # How firm are the last two lines? There are only 22 people. Draw people with replacement, as in chapter 04, and see how
@@ -737,8 +738,6 @@ for name, share in (("ventricular beats found", sensitivity), ("alarms that are 
 
 # %%
 wearer = max(wearers, key=lambda name: (is_v & (test.patients == name)).sum())
-
-# %%
 log = []
 for beat in np.flatnonzero(test.patients == wearer):
     codes = monitor.encode(inputs["test"][beat : beat + 1].clip(*monitor.covered))
@@ -818,19 +817,25 @@ MODULES = {  # name: maps of 1 × 1; before and of 3 × 3; before and of 5 × 5;
 
 
 # %%
+def halved(maps):
+    """Return maps pooled to half their side."""
+    return layers.MaxPooling2D(3, strides=2, padding="same")(maps)
+
+
 def googlenet():
     """Return GoogLeNet as it is used: without its side classifiers, and without normalisation, which has no weights."""
     entry = maps = keras.Input((224, 224, 3))
-    for filters, side, stride in ((64, 7, 2), (64, 1, 1), (192, 3, 1)):
+    for filters, side, stride, halve in ((64, 7, 2, True), (64, 1, 1, False), (192, 3, 1, True)):
         maps = layers.Conv2D(filters, side, strides=stride, padding="same", activation="relu")(maps)
-        maps = maps if filters == 64 and side == 1 else layers.MaxPooling2D(3, strides=2, padding="same")(maps)
+        maps = halved(maps) if halve else maps
     for name, sizes in MODULES.items():
         maps = inception(maps, *sizes)
-        maps = layers.MaxPooling2D(3, strides=2, padding="same")(maps) if name in ("3b", "4e") else maps
+        maps = halved(maps) if name in ("3b", "4e") else maps
     features = layers.Dropout(0.4)(layers.GlobalAveragePooling2D()(maps))
     return keras.Model(entry, layers.Dense(1000)(features), name="googlenet")
 
 
+# %%
 google = googlenet()
 expect("parameters of GoogLeNet", google.count_params(), exactly=6_998_552)
 
@@ -852,8 +857,8 @@ expect("largest distance from the paper's table, %", 100 * worst, full=(0, 11), 
 
 # %% [markdown]
 # Two in a hundred are the difference between 1,000 and 1,024. The rest is not: the maps that the paper names do not
-# give its weights for 4c, 5a and 5b. Nor does 7 · 7 · 3 · 64 = 9,408 give the 2.7 thousand of its first row. Published
-# counts have errors too, and a calculator finds them.
+# give its weights for 4c, 4d, 5a and 5b. Nor does 7 · 7 · 3 · 64 = 9,408 give the 2.7 thousand of its first row.
+# Published counts have errors too, and a calculator finds them.
 #
 # Depth by hand for ResNet50: one convolution, then 16 blocks of three convolutions, then one dense layer: 50. The
 # convolutions on the short cuts lie beside, on shorter ways, and do not count. In code: go through the graph and carry
