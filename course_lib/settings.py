@@ -32,6 +32,7 @@ CHAPTER_DATA: dict[int, tuple[str, ...]] = {
     7: ("cifar10",),
     8: ("mnist",),
     9: ("cifar10", "mnist", "cue_conflict"),
+    10: ("mitdb",),
 }
 
 

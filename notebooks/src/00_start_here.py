@@ -114,7 +114,7 @@ plots.show(
 # | 07 | transfer | yes |
 # | 08 | compression | yes |
 # | 09 | robustness | yes |
-# | 10 | capstone: a monitor for heartbeats | to come |
+# | 10 | capstone: a monitor for heartbeats, and what came after AlexNet | yes |
 #
 # Read a chapter from top to bottom and run each cell as you go (Shift and Enter). Before you run one, guess what it
 # will print. A wrong guess is where you learn.
