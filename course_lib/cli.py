@@ -289,9 +289,9 @@ def _run(numbers: list[int], profile: str | None, seeds: list[int], record: bool
 
 
 def _claims(chapter: int | None, write: bool) -> int:
-    print(claims.listing(chapter))
     if write:
         claims.PAGE.write_text(claims.page(), encoding="utf-8")
+    print(claims.listing(chapter))
     return 0
 
 
