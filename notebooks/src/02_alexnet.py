@@ -566,6 +566,9 @@ for layer, (maps, numbers) in zip(("conv1", "conv2", "conv5"), chosen, strict=Tr
 # Images are streamed from disk, so memory does not grow with their number. Each device has a copy of the network and a
 # share of each batch. With `--checkpoint`, a run that is killed goes on when the same command is given again.
 #
+# Several machines can train together, too: `--workers`. The page [docs/scale.md](../docs/scale.md) says how, and what
+# ImageNet needs in hours, bytes and money.
+#
 # ## 16. Why two numbers stand in the sources
 #
 # 15.3 % is the entry that won in 2012: an average of seven networks, two of them trained on more data. 16.4 % is an
