@@ -94,6 +94,14 @@ def test_command_and_card_speak_of_the_workers_once(two: tuple[Path, str]) -> No
     assert "127.0.0.1" not in json.dumps(card(output))
 
 
+def wait_for_a_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the folder of a run holds a whole backup, or the run has ended."""
+    deadline = time.monotonic() + 300
+    saved = run / "backup" / "training_metadata.json"  # the last that is written at the end of an epoch
+    while not saved.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_killed_worker_is_started_again(
     index: int,
@@ -102,13 +110,10 @@ def test_killed_worker_is_started_again(
     tmp_path: Path,
 ) -> None:
     """kill -9 of the chief or the other, after an epoch: the run ends with the weights of one that nobody disturbed."""
-    record = tmp_path / "run" / "run.json"
-    process = course(data, tmp_path / "out", "--workers", "2", "--checkpoint", str(record.parent))
+    run = tmp_path / "run"
+    process = course(data, tmp_path / "out", "--workers", "2", "--checkpoint", str(run))
     try:
-        deadline = time.monotonic() + 300
-        saved = record.parent / "backup" / "training_metadata.json"  # the last that is written at the end of an epoch
-        while not saved.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for_a_checkpoint(run, process)
         psutil.Process(process.pid).children()[index].send_signal(signal.SIGKILL)
         printed, error = process.communicate(timeout=300)
     finally:
@@ -118,7 +123,26 @@ def test_killed_worker_is_started_again(
     assert "going on with AlexNet" in printed
     for ours, theirs in zip(weights(tmp_path / "out"), weights(two[0]), strict=True):
         assert np.array_equal(ours, theirs)
-    assert not record.parent.exists() or not list(record.parent.iterdir())
+    assert not run.exists() or not list(run.iterdir())
+
+
+def test_two_commands_as_on_two_machines_survive_a_kill(data: Path, two: tuple[Path, str], tmp_path: Path) -> None:  # noqa: F811
+    """A command for each worker, with the addresses of both: kill -9 of worker 1, and each starts its own again."""
+    run = tmp_path / "run"
+    addresses = ",".join(f"127.0.0.1:{port}" for port in _free_ports(2))
+    words = ["--workers", addresses, "--checkpoint", str(run), "--worker-index"]
+    commands = [course(data, tmp_path / f"out{index}", *words, str(index)) for index in range(2)]
+    try:
+        wait_for_a_checkpoint(run, commands[0])
+        psutil.Process(commands[1].pid).children()[0].send_signal(signal.SIGKILL)
+        errors = [command.communicate(timeout=300)[1] for command in commands]
+    finally:
+        for command in commands:
+            stop(command)
+    assert [command.returncode for command in commands] == [0, 0], errors
+    assert all("a worker was lost" in error for error in errors)
+    for ours, theirs in zip(weights(tmp_path / "out0"), weights(two[0]), strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 # The meeting, in threads
