@@ -1018,11 +1018,11 @@ from IPython.display import Markdown
 Markdown(course_lib.claims_table(chapter=10))
 
 # %% [markdown]
-# **The budget is kept where it counts bytes, and not where it counts people.** The file, the activations, the work and
-# the time are far below what we allowed. The share of ventricular beats found is just above its line, and its interval
-# over patients reaches far below: with 22 other people the same monitor might miss it. Two lines are missed with every
-# seed: confidence, and noise of electrode motion. The false alarms of the median wearer are missed with two seeds of
-# three.
+# **The budget is kept where it counts bytes, and not where it counts people.** The file fits. The activations, the work
+# and the time are far below what we allowed. The share of ventricular beats found is just above its line, and its
+# interval over patients reaches far below: with 22 other people the same monitor might miss it. Two lines are missed
+# with every seed: confidence, and noise of electrode motion. The false alarms of the median wearer are missed with two
+# seeds of three.
 #
 # **Small is nearly free, and drastic for the file more than for the work.** From the teacher to the file that ships the
 # F1 score falls by about a point. The file is 24 times smaller, and the work six times less: integers change what a
