@@ -106,6 +106,11 @@ class Verdict:
         """How many seeds were recorded."""
         return len(self.values)
 
+    @property
+    def counted(self) -> str:
+        """The result, and in brackets the number of seeds where there are any."""
+        return f"{self.result} ({self.seeds})" if self.seeds else self.result
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -177,8 +182,8 @@ def claims_table(chapter: int | None = None) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in ledger(chapter=chapter):
-        entry, value = row.entry, f"{row.result} ({row.seeds})"
-        cells = (entry.claim, entry.sources, entry.metric, value, entry.reproduced, f"**{row.verdict}**")
+        entry = row.entry
+        cells = (entry.claim, entry.sources, entry.metric, row.counted, entry.reproduced, f"**{row.verdict}**")
         lines.append(f"| {' | '.join(cells)} | {entry.chapter:02d} |")
     return "\n".join(lines)
 
@@ -260,7 +265,7 @@ def _section(chapter: int, rows: list[Verdict]) -> list[str]:
     table = ["| | claim | source | mean ± sd (seeds) | verdict |", "| --- | --- | --- | --- | --- |"]
     measured = []
     for number, row in enumerate(rows, start=1):
-        cells = (row.entry.claim, row.entry.sources, f"{row.result} ({row.seeds})", f"**{row.verdict}**")
+        cells = (row.entry.claim, row.entry.sources, row.counted, f"**{row.verdict}**")
         table.append(f"| {number} | {' | '.join(cells)} |")
         measured.append(f"{number}. {row.entry.metric}; reproduced where {row.entry.reproduced}")
     listed = "\n".join(_wrapped(text, WIDTH, "   ") for text in measured)

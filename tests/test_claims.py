@@ -196,7 +196,7 @@ def test_table_shows_every_claim_with_its_verdict(book: Path) -> None:
     lines = claims.claims_table().splitlines()
     assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
     assert lines[2] == "| It goes up. | A | points | 3 ± 2.6 (3) | value >= 1 | **reproduced** | 01 |"
-    assert lines[3] == "| It is seven. | L, Z | count | — (0) | value == 7 | **open (0 of 3 seeds)** | 02 |"
+    assert lines[3] == "| It is seven. | L, Z | count | — | value == 7 | **open (0 of 3 seeds)** | 02 |"
     assert len(claims.claims_table(chapter=2).splitlines()) == 3
 
 
@@ -250,7 +250,7 @@ def test_page_has_counts_summary_and_table_of_each_chapter(book: Path, monkeypat
         "1. points; reproduced where value >= 1",
         "## 02",  # neither notebook nor summary yet
         "1 claim: 1 open.",
-        head + "| 1 | It is seven. | L, Z | — (0) | **open (0 of 3 seeds)** |",
+        head + "| 1 | It is seven. | L, Z | — | **open (0 of 3 seeds)** |",
         "How each was measured:",
         "1. count; reproduced where value == 7",
     ]
