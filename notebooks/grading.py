@@ -10,9 +10,11 @@ batch of submissions, since loading nbgrader takes as long as grading a short sh
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import traceback
@@ -26,7 +28,6 @@ from grading_walls import READABLE, WalledExecute, why_no_walls
 from nbgrader.api import Gradebook
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import Autograde, GenerateFeedback
-from nbgrader.plugins import CsvExportPlugin
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SAWarning
 
@@ -63,16 +64,26 @@ class Submission:
         """The notebook that is graded; what else was handed in is not."""
         return self.course / "submitted" / self.student / self.sheet / f"{self.sheet}.ipynb"
 
+    def folder(self, step: str) -> Path:
+        """Where nbgrader puts what a step of grading makes of it: the step is autograded or feedback."""
+        return self.course / step / self.student / self.sheet
+
     def is_graded(self) -> bool:
         """Return whether it was graded since it was handed in."""
-        graded = self.course / "autograded" / self.student / self.sheet / self.notebook.name
+        graded = self.folder("autograded") / self.notebook.name
         return graded.exists() and self.notebook.exists() and graded.stat().st_mtime >= self.notebook.stat().st_mtime
+
+    def forget(self) -> None:
+        """Delete the graded copy and the page of an earlier version, which would contradict the marks of this one."""
+        for step in ("autograded", "feedback"):
+            shutil.rmtree(self.folder(step), ignore_errors=True)
 
     def check(self) -> None:
         """Raise ValueError where nbgrader should not even look at it."""
-        if not self.notebook.exists():
-            raise ValueError(f"it has no file named {self.notebook.name}.")
         folder = self.notebook.parent
+        if not self.notebook.exists():
+            there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+            raise ValueError(f"there is no file named {self.notebook.name}, but {there}; rename it and grade again.")
         for path in (folder.parent, folder, *folder.rglob("*")):
             # nbgrader copies what a link points to, and feedback would hand it to the learner.
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
@@ -83,11 +94,11 @@ class Submission:
         try:
             nbformat.read(self.notebook, as_version=4)
         except Exception as error:
-            raise ValueError(f"{self.notebook.name} is no notebook: {error}") from error
+            raise ValueError(f"{self.notebook.name} is no notebook any more, broken or cut off; ask for it.") from error
 
 
-def grade(app: NbGrader, submission: Submission, feedback: bool) -> None:
-    """Let nbgrader grade a submission, in a process that is there for nothing else, and print its marks."""
+def grade(app: NbGrader, submission: Submission) -> None:
+    """Let nbgrader grade a submission and write its page, in a process of its own, and print the marks."""
     terminal = os.fdopen(os.dup(1), "w")
     log = submission.course / "logs" / submission.sheet / f"{submission.student}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -95,11 +106,14 @@ def grade(app: NbGrader, submission: Submission, feedback: bool) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     app.coursedir.student_id, app.coursedir.assignment_id = submission.student, submission.sheet
+    submission.forget()
     try:
         submission.check()
+    except ValueError as reason:
+        sys.exit(str(reason))
+    try:
         Autograde(coursedir=app.coursedir, parent=app, force=True).start()
-        if feedback:
-            GenerateFeedback(coursedir=app.coursedir, parent=app, force=True).start()
+        GenerateFeedback(coursedir=app.coursedir, parent=app, force=True).start()
     except Exception:
         traceback.print_exc()
         print(*WalledExecute.remarks, file=sys.stderr)
@@ -110,7 +124,7 @@ def grade(app: NbGrader, submission: Submission, feedback: bool) -> None:
     print(line, *WalledExecute.remarks, sep="  ", file=terminal, flush=True)
 
 
-def grade_batch(course: Path, names: list[str], feedback: bool, walls: bool) -> int:
+def grade_batch(course: Path, names: list[str], walls: bool) -> int:
     """Grade submissions, named as sheet/student, one after the other; return how many could not be graded."""
     app = open_course(course)
     if not walls:
@@ -120,7 +134,7 @@ def grade_batch(course: Path, names: list[str], feedback: bool, walls: bool) -> 
     for name in names:
         sheet, student = name.split("/")
         child = multiprocessing.get_context("fork").Process(
-            target=grade, args=(app, Submission(course, student, sheet), feedback)
+            target=grade, args=(app, Submission(course, student, sheet))
         )
         child.start()
         child.join(patience)
@@ -147,6 +161,26 @@ def enrol(app: NbGrader, submissions: list[Submission]) -> None:
         book.db.commit()
 
 
+def export_marks(app: NbGrader, submissions: list[Submission]) -> Path:
+    """Write the marks of what was handed in to ``grades.csv``, and whether each was graded; return where that is.
+
+    nbgrader's own export has a row for every learner and every sheet, with 0 for what nobody handed in.
+    """
+    path = Path(app.coursedir.root) / "grades.csv"
+    with Gradebook(app.coursedir.db_url, app.coursedir.course_id) as book, path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["assignment", "student_id", "score", "max_score", "status"])
+        for submission in submissions:
+            score, graded = 0.0, submission.is_graded()
+            if graded:
+                marks = book.find_submission(submission.sheet, submission.student)
+                score = max(0.0, marks.score - marks.late_submission_penalty)
+            most = book.find_assignment(submission.sheet).max_score
+            status = "graded" if graded else "not graded"
+            table.writerow([submission.sheet, submission.student, score, most, status])
+    return path
+
+
 def grade_course(course: Path, sheets: list[str], processes: int, options: list[str], again: bool) -> bool:
     """Grade what is new in a course, in parallel processes; return whether all of it could be graded.
 
@@ -163,23 +197,22 @@ def grade_course(course: Path, sheets: list[str], processes: int, options: list[
         known = sorted(assignment.name for assignment in book.assignments)
     if unknown := set(sheets) - set(known):
         raise ValueError(f"{course} has no sheet named {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
-    handed_in = [
+    everything = [
         Submission(course, folder.parent.name, folder.name)
         for folder in sorted((course / "submitted").glob("*/*"))
-        if folder.name in (sheets or known)
+        if folder.name in known
     ]
+    handed_in = [submission for submission in everything if not sheets or submission.sheet in sheets]
     new = [submission for submission in handed_in if again or not submission.is_graded()]
     enrol(app, new)
-    print(f"{len(handed_in)} submissions, {len(handed_in) - len(new)} of them graded before.", flush=True)
+    print(f"{len(handed_in)} submissions: {len(handed_in) - len(new)} graded before, {len(new)} to grade.", flush=True)
     batch = max(1, min(MAX_BATCH, -(-len(new) // processes)))
     grader = [sys.executable, __file__, *options, "--batch", str(course)]
     done = subprocess.run(
         ["xargs", "-0", "-r", "-n", str(batch), "-P", str(processes), *grader],
         input="\0".join(f"{submission.sheet}/{submission.student}" for submission in new).encode(),
     )
-    with Gradebook(app.coursedir.db_url, app.coursedir.course_id) as book:
-        CsvExportPlugin(to=str(course / "grades.csv")).export(book)
-    print(f"All marks are in {course / 'grades.csv'}.")
+    print(f"All marks are in {export_marks(app, everything)}.")
     return done.returncode == 0
 
 
@@ -189,7 +222,6 @@ def main() -> None:
     parser.add_argument("course", type=Path, help="the folder of the course, say build/assignments")
     parser.add_argument("sheets", nargs="*", help="only these sheets, say 01_lenet")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many to grade at a time")
-    parser.add_argument("--feedback", action="store_true", help="write the pages that learners get, too")
     parser.add_argument("--again", action="store_true", help="grade everything, not only what is new")
     parser.add_argument("--no-walls", action="store_true", help="grade without walls, for people whom you trust")
     parser.add_argument("--batch", action="store_true", help=argparse.SUPPRESS)
@@ -198,10 +230,10 @@ def main() -> None:
     if not (course / "gradebook.db").exists():
         parser.error(f"{course} is no course; `python notebooks/assignments.py {arguments.course}` makes one")
     if arguments.batch:
-        sys.exit(grade_batch(course, arguments.sheets, arguments.feedback, not arguments.no_walls) > 0)
+        sys.exit(grade_batch(course, arguments.sheets, not arguments.no_walls) > 0)
     if not arguments.no_walls and (reason := why_no_walls()):
         sys.exit(NO_WALLS.format(reason=reason))
-    options = ["--feedback"] * arguments.feedback + ["--no-walls"] * arguments.no_walls
+    options = ["--no-walls"] * arguments.no_walls
     try:
         complete = grade_course(course, arguments.sheets, arguments.processes, options, arguments.again)
     except ValueError as error:

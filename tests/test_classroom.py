@@ -112,7 +112,7 @@ FATAL = {
 LOST = {
     "ada": set(),
     "ben": {"q2-convolve", "q4-count"},
-    "cleo": set(POINTS),
+    "Doe, Cleo": set(POINTS),
     "careless": {"q1-output-size", "q1-parameters", "q2-convolve"},
     "tamperer": {"q1-parameters", "q3-subsample", "q4-table"},
     "prowler": {"q1-output-size", "q1-parameters", "q2-convolve", "q3-subsample"},
@@ -123,7 +123,7 @@ NOT_GRADED = {
     "torn": "is no notebook",
     "huge": "may have 20",
     "linked": "is a link",
-    "missing": "no file named",
+    "missing": "no file named 01_lenet.ipynb, but final (2).ipynb",
 }
 
 
@@ -149,7 +149,7 @@ def hand_in(course: Path, port: int) -> None:
     notebooks = {
         "ada": answered(SHEET, {}),
         "ben": answered(SHEET, {name: wrong[name] for name in LOST["ben"]}),
-        "cleo": answered(SHEET, unsolved),
+        "Doe, Cleo": answered(SHEET, unsolved),
         "careless": careless(),
         "tamperer": tamperer(),
         "prowler": prowler(course, port),
@@ -178,7 +178,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         hand_in(course, server.getsockname()[1])
-        command = [sys.executable, str(tool.HERE / "grading.py"), str(course), "--processes", "2", "--feedback"]
+        command = [sys.executable, str(tool.HERE / "grading.py"), str(course), "--processes", "2"]
         done = subprocess.run(command, capture_output=True, text=True)
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -247,7 +247,20 @@ def test_only_what_is_new_is_graded_again(
         shutil.rmtree(graded.course / "submitted" / student)
     monkeypatch.setattr(sys, "argv", ["grading.py", str(graded.course)])
     grading.main()
-    assert capsys.readouterr().out.startswith("11 submissions, 11 of them graded before.\n")
+    assert capsys.readouterr().out.startswith("11 submissions: 11 graded before, 0 to grade.\n")
+
+
+@needs_walls
+def test_a_broken_new_version_leaves_no_page_of_the_old_one(graded: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_in = graded.course / "submitted" / "ben" / SHEET / f"{SHEET}.ipynb"
+    handed_in.write_text("{broken", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["grading.py", str(graded.course)])
+    with pytest.raises(SystemExit, match="could not be graded"):
+        grading.main()
+    with (graded.course / "grades.csv").open(encoding="utf-8") as file:
+        rows = {row["student_id"]: (float(row["score"]), row["status"]) for row in csv.DictReader(file)}
+    assert rows["ben"] == (0, "not graded") and rows["ada"] == (sum(POINTS.values()), "graded")
+    assert not list(graded.course.glob(f"*/ben/{SHEET}/{SHEET}.html"))
 
 
 @needs_walls
