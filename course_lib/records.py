@@ -73,12 +73,12 @@ def recorded(name: str, *, kind: str = "check") -> dict[int, float]:
     return {record["seed"]: record["value"] for record in read() if (record["kind"], record["id"]) == (kind, name)}
 
 
-def mean_and_sd(name: str, *, kind: str = "check") -> str:
+def mean_and_sd(name: str, *, kind: str = "check", digits: int = 4) -> str:
     """Return "mean ± sd (n seeds)" of what was recorded in the full profile, or "not recorded"."""
     values = list(recorded(name, kind=kind).values())
     if len(values) < 2:
         return "not recorded"
-    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f} ({len(values)} seeds)"
+    return f"{statistics.fmean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} ({len(values)} seeds)"
 
 
 def mean_interval(name: str, minus: str = "", *, kind: str = "check") -> tuple[float, float] | None:

@@ -158,6 +158,7 @@ def test_mean_and_sd_of_what_was_recorded(monkeypatch: pytest.MonkeyPatch, resul
     assert records.recorded("unknown") == {}
     assert records.mean_and_sd("a") == f"0.9800 ± {statistics.stdev([0.98, 0.99, 0.97]):.4f} (3 seeds)"
     assert records.mean_and_sd("a") == "0.9800 ± 0.0100 (3 seeds)"
+    assert records.mean_and_sd("a", digits=2) == "0.98 ± 0.01 (3 seeds)"
     assert records.mean_and_sd("b") == records.mean_and_sd("unknown") == "not recorded"
 
 

@@ -102,19 +102,19 @@ plots.show(
 # %% [markdown]
 # ## 3. The map
 #
-# | chapter | what it is about | here now |
-# | --- | --- | --- |
-# | 00 | start here | yes |
-# | 01 | LeNet-5: convolution, pooling, weight sharing | yes |
-# | 02 | AlexNet, number for number | yes |
-# | 03 | receptive fields and depth | yes |
-# | 04 | heartbeats: LeNet in one dimension | yes |
-# | 05 | dilation, and a label for every pixel | yes |
-# | 06 | the art of training | yes |
-# | 07 | transfer | yes |
-# | 08 | compression | yes |
-# | 09 | robustness | yes |
-# | 10 | capstone: a monitor for heartbeats, and what came after AlexNet | yes |
+# | chapter | what it is about |
+# | --- | --- |
+# | 00 | start here |
+# | 01 | LeNet-5: convolution, pooling, weight sharing |
+# | 02 | AlexNet, number for number |
+# | 03 | receptive fields and depth |
+# | 04 | heartbeats: LeNet in one dimension |
+# | 05 | dilation, and a label for every pixel |
+# | 06 | the art of training |
+# | 07 | transfer |
+# | 08 | compression |
+# | 09 | robustness |
+# | 10 | capstone: a monitor for heartbeats, and what came after AlexNet |
 #
 # Read a chapter from top to bottom and run each cell as you go (Shift and Enter). Before you run one, guess what it
 # will print. A wrong guess is where you learn.
