@@ -891,7 +891,7 @@ for each in (1, temperature):
 # %% [markdown]
 # ## Question 4: what made later networks small
 #
-# AlexNet has 62 million parameters, and ResNet-50, with fifty layers, has 26 million. Two ideas did most of that. One
+# AlexNet has 61 million parameters, and ResNet-50, with fifty layers, has 26 million. Two ideas did most of that. One
 # is a block that thins out its maps before it looks around. The other is a head without hidden layers.
 #
 # **a)** Write `block(maps_in, branches, joined)`. A block gives its input to several branches side by side, and joins
@@ -1117,7 +1117,7 @@ check_heads(
     512,
     [4096, 4096, 1000],
 )
-check_heads(58631144, 257000, "AlexNet: of its 62 million parameters all but 3.7 million.", 6, 256, [4096, 4096, 1000])
+check_heads(58631144, 257000, "AlexNet: of its 61 million parameters all but 2.3 million.", 6, 256, [4096, 4096, 1000])
 check_heads(
     50177000, 1025000, "The head of GoogLeNet, which has no hidden layer: 1024 means to 1000 classes.", 7, 1024, [1000]
 )
