@@ -49,9 +49,9 @@ import course_lib
 # The programs that build and grade a course lie beside the library.
 sys.path.append(str(Path(course_lib.__file__).parent.parent / "notebooks"))
 
-from grading_walls import DropDuplicates, WalledExecute
+from grading_walls import BreakLines, DropDuplicates, WalledExecute
 from nbgrader import preprocessors as nbgrader
-from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 
 c = get_config()  # noqa: F821
 
@@ -73,6 +73,7 @@ c.Autograde.autograde_preprocessors = [
     nbgrader.AssignLatePenalties,
     nbgrader.CheckCellMetadata,
 ]
+c.GenerateFeedback.preprocessors = [nbgrader.GetGrades, CSSHTMLHeaderPreprocessor, BreakLines]
 # What a submission may take. docs/instructor.md says what these limits hold and what they do not.
 c.WalledExecute.timeout = 120  # seconds for a cell; the longest of the sheets takes about twenty
 c.WalledExecute.total_seconds = 600

@@ -235,8 +235,10 @@ def test_prowler_was_stopped_at_each_wall(graded: Class) -> None:
 
 @needs_walls
 def test_feedback_is_written_for_all_that_was_graded(graded: Class) -> None:
-    pages = {path.parent.parent.name for path in graded.course.glob(f"feedback/*/{SHEET}/{SHEET}.html")}
-    assert pages == set(LOST) - set(NOT_GRADED)
+    pages = {path.parent.parent.name: path for path in graded.course.glob(f"feedback/*/{SHEET}/{SHEET}.html")}
+    assert set(pages) == set(LOST) - set(NOT_GRADED)
+    for page in pages.values():
+        assert "pre { white-space: pre-wrap;" in page.read_text(encoding="utf-8")
 
 
 @needs_walls
