@@ -186,12 +186,15 @@ def guide(text: str) -> str:
             chapter.splitlines()[0].lstrip("# "),
             re.findall(r"^- (.+(?:\n  .+)*)$", chapter, flags=re.MULTILINE),
         )
-        cells = source_notebook(source).cells
-        questions = re.findall(r"^## Question \d+: (.+)$", "\n".join(cell.source for cell in cells), flags=re.MULTILINE)
-        points = sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in cells)
+        points: dict[str, float] = {}  # of each question, in their order
+        for cell in source_notebook(source).cells:
+            if question := re.search(r"^## Question (\d+: .+)$", cell.source, flags=re.MULTILINE):
+                points[question[1].replace(":", ".", 1)] = 0
+            elif worth := cell.metadata.get("nbgrader", {}).get("points"):
+                points[next(reversed(points))] += worth
         parts += [f"### {title}", "\n".join(f"- {aim}" for aim in aims)]
-        parts.append(f"Sheet `{source.stem}`, {points:g} points:")
-        parts.append("\n".join(f"{number}. {question}" for number, question in enumerate(questions, start=1)))
+        parts.append(f"Sheet `{source.stem}`, {sum(points.values()):g} points:")
+        parts.append("\n".join(f"{question} ({worth:g})" for question, worth in points.items()))
     return before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + between.split(END)[1]
 
 

@@ -106,7 +106,8 @@ class BreakLines(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Add a rule to the style sheets of the page."""
-        resources["inlining"]["css"].append("pre { white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; }")
+        rule = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere;"
+        resources["inlining"]["css"].append(f"pre {{ {rule} }}")
         return nb, resources
 
 
