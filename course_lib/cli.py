@@ -132,12 +132,13 @@ def _doctor() -> int:
 
 
 def _data(action: str, names: list[str]) -> int:
-    from course_lib.datasets import KNOWN, DataError, sources
+    from course_lib.datasets import KNOWN, LINKED, DataError, sources
 
-    if unknown := sorted(set(names) - set(KNOWN)):
-        raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(KNOWN)}.")
+    known = LINKED if action == "links" else KNOWN
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"there is no data set {', '.join(unknown)}; there are {', '.join(known)}.")
     if action == "links":
-        return _links(names or list(KNOWN))
+        return _links(names or list(known))
     failed = 0
     for name in names or KNOWN:
         try:
@@ -157,13 +158,13 @@ def _data(action: str, names: list[str]) -> int:
 
 def _links(names: list[str]) -> int:
     """Ask every address from which these data sets are downloaded, and print in a line each whether it lives."""
-    from course_lib.datasets import KNOWN, sources
+    from course_lib.datasets import LINKED, sources
 
     if settings.offline():
         raise ValueError("COURSE_OFFLINE=1 forbids to look at links.")
     dead = False
     for name in names:
-        for address in KNOWN[name].addresses():
+        for address in LINKED[name].addresses():
             try:
                 sources.reach(address)
                 print(f"alive: {name}, {address}")

