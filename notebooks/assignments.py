@@ -49,7 +49,8 @@ import course_lib
 # The programs that build and grade a course lie beside the library.
 sys.path.append(str(Path(course_lib.__file__).parent.parent / "notebooks"))
 
-from grading_walls import BreakLines, DropDuplicates, WalledExecute
+from grading_feedback import FeedbackPage
+from grading_walls import DropDuplicates, WalledExecute
 from nbgrader import preprocessors as nbgrader
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 
@@ -73,11 +74,15 @@ c.Autograde.autograde_preprocessors = [
     nbgrader.AssignLatePenalties,
     nbgrader.CheckCellMetadata,
 ]
-c.GenerateFeedback.preprocessors = [nbgrader.GetGrades, CSSHTMLHeaderPreprocessor, BreakLines]
+c.GenerateFeedback.preprocessors = [nbgrader.GetGrades, CSSHTMLHeaderPreprocessor, FeedbackPage]
 # What a submission may take. docs/instructor.md says what these limits hold and what they do not.
 c.WalledExecute.timeout = 120  # seconds for a cell; the longest of the sheets takes about twenty
 c.WalledExecute.total_seconds = 600
 c.WalledExecute.memory_bytes = 4 << 30
+c.WalledExecute.processes = 16
+c.WalledExecute.threads = 512
+c.WalledExecute.output_bytes = 4 << 20
+c.WalledExecute.disk_bytes = 256 << 20
 # A flood of output is cut in the graded copy.
 c.LimitOutput.max_lines = 200
 '''
@@ -264,7 +269,10 @@ def main() -> None:
             names = build_course(arguments.folder)
         except RuntimeError as error:
             sys.exit(str(error))
-        print(f"nbgrader course in {arguments.folder}: {', '.join(names)}. docs/instructor.md says what to do with it.")
+        folder = arguments.folder.resolve()
+        print(f"The course in {folder} has {', '.join(names)}.")
+        print("The learners' sheets are in its folder release/. What they hand in goes to submitted/LEARNER/SHEET/.")
+        print(f"Then: make grade COURSE={folder}. docs/instructor.md says more.")
 
 
 if __name__ == "__main__":

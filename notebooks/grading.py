@@ -41,6 +41,10 @@ Walls need Linux and the program bwrap, version 0.7 or newer: `sudo apt-get inst
 forbids them (as most containers do) or has none (macOS, Windows), grade in a virtual machine with Linux. If you trust
 everybody who handed in, --no-walls grades with the limits alone."""
 
+NO_COURSE = """{course} is no course: there is no gradebook.db in it. Is the path right? A new one is made by
+
+    make assignments COURSE={course}"""
+
 # nbgrader's gradebook provokes it wherever a submission is entered; nothing is lost.
 warnings.filterwarnings("ignore", category=SAWarning)
 
@@ -78,11 +82,17 @@ class Submission:
         for step in ("autograded", "feedback"):
             shutil.rmtree(self.folder(step), ignore_errors=True)
 
+    def left_aside(self) -> list[str]:
+        """Return the names of other notebooks that were handed in beside the one that is graded."""
+        return sorted(path.name for path in self.notebook.parent.glob("*.ipynb") if path != self.notebook)
+
     def check(self) -> None:
         """Raise ValueError where nbgrader should not even look at it."""
         folder = self.notebook.parent
         if not self.notebook.exists():
-            there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+            there = ", ".join(sorted(path.name for path in folder.iterdir()))
+            if not there:
+                raise ValueError(f"its folder is empty; put {self.notebook.name} into it and grade again.")
             raise ValueError(f"there is no file named {self.notebook.name}, but {there}; rename it and grade again.")
         for path in (folder.parent, folder, *folder.rglob("*")):
             # nbgrader copies what a link points to, and feedback would hand it to the learner.
@@ -121,7 +131,8 @@ def grade(app: NbGrader, submission: Submission) -> None:
     with Gradebook(app.coursedir.db_url, app.coursedir.course_id) as book:
         marks = book.find_submission(submission.sheet, submission.student)
         line = f"{submission.sheet}  {submission.student}  {marks.score:g} of {marks.max_score:g}"
-    print(line, *WalledExecute.remarks, sep="  ", file=terminal, flush=True)
+    others = [f"also there, not graded: {', '.join(names)}"] if (names := submission.left_aside()) else []
+    print(line, *WalledExecute.remarks, *others, sep="  ", file=terminal, flush=True)
 
 
 def grade_batch(course: Path, names: list[str], walls: bool) -> int:
@@ -147,6 +158,14 @@ def grade_batch(course: Path, names: list[str], walls: bool) -> int:
             last = (log.read_text(errors="replace").strip() or "nbgrader took too long").splitlines()[-1]
             print(f"{sheet}  {student}  NOT GRADED, 0 marks: {last} ({log.relative_to(course)})", flush=True)
     return failed
+
+
+def misplaced(course: Path, known: list[str]) -> list[Path]:
+    """Return the notebooks in the folder ``submitted`` that lie where no submission is looked for."""
+    submitted = course / "submitted"
+    found = [path.relative_to(submitted) for path in sorted(submitted.rglob("*.ipynb"))]
+    right = [path for path in found if len(path.parts) > 2 and path.parts[1] in known]
+    return [path for path in found if path not in right and ".ipynb_checkpoints" not in path.parts]
 
 
 def enrol(app: NbGrader, submissions: list[Submission]) -> None:
@@ -182,7 +201,7 @@ def export_marks(app: NbGrader, submissions: list[Submission]) -> Path:
 
 
 def grade_course(course: Path, sheets: list[str], processes: int, options: list[str], again: bool) -> bool:
-    """Grade what is new in a course, in parallel processes; return whether all of it could be graded.
+    """Grade what is new in a course, in parallel processes; return whether all that was handed in could be graded.
 
     All marks of the course are in its ``grades.csv`` then. Raises ValueError where the course has no such sheet, or its
     settings leave the walls out, or a submission could read what it must not.
@@ -206,6 +225,11 @@ def grade_course(course: Path, sheets: list[str], processes: int, options: list[
     new = [submission for submission in handed_in if again or not submission.is_graded()]
     enrol(app, new)
     print(f"{len(handed_in)} submissions: {len(handed_in) - len(new)} graded before, {len(new)} to grade.", flush=True)
+    for path in (lost := misplaced(course, known)):
+        print(f"NOT LOOKED AT: submitted/{path}", flush=True)
+    if lost or not everything:
+        example = f"submitted/ada/{known[0]}/{known[0]}.ipynb" if known else "submitted/LEARNER/SHEET/SHEET.ipynb"
+        print(f"A submission is looked for by the names of learner and sheet, such as {example}.", flush=True)
     batch = max(1, min(MAX_BATCH, -(-len(new) // processes)))
     grader = [sys.executable, __file__, *options, "--batch", str(course)]
     done = subprocess.run(
@@ -213,7 +237,9 @@ def grade_course(course: Path, sheets: list[str], processes: int, options: list[
         input="\0".join(f"{submission.sheet}/{submission.student}" for submission in new).encode(),
     )
     print(f"All marks are in {export_marks(app, everything)}.")
-    return done.returncode == 0
+    if failed := [f"{submission.sheet} {submission.student}" for submission in new if not submission.is_graded()]:
+        print(f"Not graded, {len(failed)} of {len(new)}: {', '.join(failed)}. The lines NOT GRADED say why.")
+    return done.returncode == 0 and not lost
 
 
 def main() -> None:
@@ -228,7 +254,7 @@ def main() -> None:
     arguments = parser.parse_args()
     course = arguments.course.resolve()
     if not (course / "gradebook.db").exists():
-        parser.error(f"{course} is no course; `python notebooks/assignments.py {arguments.course}` makes one")
+        sys.exit(NO_COURSE.format(course=course))
     if arguments.batch:
         sys.exit(grade_batch(course, arguments.sheets, not arguments.no_walls) > 0)
     if not arguments.no_walls and (reason := why_no_walls()):
@@ -237,9 +263,9 @@ def main() -> None:
     try:
         complete = grade_course(course, arguments.sheets, arguments.processes, options, arguments.again)
     except ValueError as error:
-        parser.error(str(error))
+        sys.exit(str(error))
     if not complete:
-        sys.exit("Some submissions could not be graded; the lines NOT GRADED say why. The others have their marks.")
+        sys.exit("Not all that was handed in has marks, as said above; the rest has.")
 
 
 if __name__ == "__main__":

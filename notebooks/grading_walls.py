@@ -1,4 +1,4 @@
-"""Walls around the kernel that runs a submission, and all else that ``nbgrader_config.py`` puts into nbgrader.
+"""Walls around the kernel that runs a submission: what ``nbgrader_config.py`` puts into nbgrader's ``autograde``.
 
 Nothing that a learner wrote runs in the process that holds the tests, the gradebook and the work of others. nbgrader's
 ``autograde`` runs out here. Its step that executes notebooks is :class:`WalledExecute`. It starts ``grading_inside.py``
@@ -25,7 +25,7 @@ import nbformat
 import psutil
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4.nbbase import validate
-from nbgrader.preprocessors import DeduplicateIds, Execute, NbGraderPreprocessor
+from nbgrader.preprocessors import DeduplicateIds, Execute
 from traitlets import Bool, Integer
 
 HERE = Path(__file__).resolve().parent
@@ -99,16 +99,6 @@ class DropDuplicates(DeduplicateIds):
         if cell.metadata.get("nbgrader") == {}:
             del cell.metadata["nbgrader"]
         return cell, resources
-
-
-class BreakLines(NbGraderPreprocessor):
-    """Breaks long lines on the page of feedback, where a message of a test would else run out at the right edge."""
-
-    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        """Add a rule to the style sheets of the page."""
-        rule = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere;"
-        resources["inlining"]["css"].append(f"pre {{ {rule} }}")
-        return nb, resources
 
 
 class WalledExecute(Execute):

@@ -7,6 +7,7 @@ limit but the one on a cell's seconds depends on how fast the computer is, and t
 from __future__ import annotations
 
 import csv
+import html
 import importlib
 import json
 import shutil
@@ -23,6 +24,7 @@ from nbformat.notebooknode import NotebookNode
 from test_exercises import NO_WALLS, REPOSITORY, answered, points, source, tool, wrong_answers
 
 grading = importlib.import_module("grading")
+FeedbackPage = importlib.import_module("grading_feedback").FeedbackPage
 
 SHEET = "01_lenet"
 LIMITS = """
@@ -237,8 +239,76 @@ def test_prowler_was_stopped_at_each_wall(graded: Class) -> None:
 def test_feedback_is_written_for_all_that_was_graded(graded: Class) -> None:
     pages = {path.parent.parent.name: path for path in graded.course.glob(f"feedback/*/{SHEET}/{SHEET}.html")}
     assert set(pages) == set(LOST) - set(NOT_GRADED)
-    for page in pages.values():
-        assert "pre { white-space: pre-wrap;" in page.read_text(encoding="utf-8")
+    for student, page in pages.items():
+        text, earned = (
+            page.read_text(encoding="utf-8"),
+            sum(POINTS.values()) - sum(POINTS[name] for name in LOST[student]),
+        )
+        assert f"{student}: {earned:g} of {sum(POINTS.values()):g}, graded on " in text
+        assert "pre { white-space: pre-wrap;" in text and f"<title>{SHEET}, {student}</title>" in text
+    first = pages["ben"].read_text(encoding="utf-8").partition("</table>")[0]
+    assert "<td>" in first and first.count("<pre>") == len(POINTS)
+    for name, worth in POINTS.items():
+        got = 0 if name in LOST["ben"] else worth
+        assert f'<a href="#{name}-tests">{name}</a></td><td class="points">{got:g} of {worth:g}</td>' in first
+    assert f"<pre>{html.escape(graded.cells('ben')['q2-convolve-tests'].outputs[-1].evalue)}</pre>" in first
+
+
+def marked(name: str, score: float, **error: str) -> NotebookNode:
+    """Return a cell of tests worth 2 points as it is when nbgrader has set its marks, with its error, if any."""
+    outputs = [nbformat.v4.new_output("error", traceback=["long"], **error)] if error else []
+    details = {"grade_id": name, "grade": True, "solution": False, "points": 2.0, "score": score}
+    return nbformat.v4.new_code_cell("tests", outputs=outputs, metadata={"nbgrader": details})
+
+
+def first_of_page(*cells: NotebookNode, late: float = 0) -> str:
+    """Return what a page of feedback begins with."""
+    about = {"student": "<b>eve", "assignment": "01", "score": 3.0, "max_score": 4.0, "late_penalty": late}
+    resources = {"inlining": {"css": []}, "nbgrader": about}
+    notebook, _ = FeedbackPage().preprocess(nbformat.v4.new_notebook(cells=list(cells)), resources)
+    assert about["notebook"] == "01, &lt;b&gt;eve" and notebook.cells[1:] == list(cells)
+    return notebook.cells[0].source
+
+
+def test_page_of_feedback_begins_with_points_and_messages() -> None:
+    heading = nbformat.v4.new_markdown_cell("text\n\n## Question 1: how many?\n\ntext")
+    found = first_of_page(
+        heading,
+        marked("q1-a-tests", 0.0, ename="AssertionError", evalue="3 < 4\n\nand 5"),
+        marked("q1-b-tests", 2.0),
+        late=1.5,
+    )
+    assert found.startswith("<h4>&lt;b&gt;eve: 3 of 4, graded on ")
+    assert '<tr><th colspan="3">Question 1: how many? (2 of 4)</th></tr>' in found
+    assert (
+        '<a href="#q1-a-tests">q1-a</a></td><td class="points">0 of 2</td><td><pre>3 &lt; 4&#10;&#10;and 5</pre>'
+        in found
+    )
+    assert '<a href="#q1-b-tests">q1-b</a></td><td class="points">2 of 2</td><td><pre></pre>' in found
+    assert '<td>handed in late</td><td class="points">−1.5</td>' in found
+
+
+@pytest.mark.parametrize(
+    ("ename", "evalue", "shown"),
+    [
+        ("NotImplementedError", "", "Nothing was written here."),
+        ("NotImplementedError", "later", "NotImplementedError: later"),
+        ("NameError", "name 'f' is not defined", "NameError: name &#x27;f&#x27; is not defined. Perhaps the answer"),
+        ("AssertionError", "", "AssertionError: "),
+        ("KernelEnded", "x" * 2_000, f"KernelEnded: {'x' * 987} …"),
+        ("AssertionError", "</pre><script>", "&lt;/pre&gt;&lt;script&gt;"),
+    ],
+)
+def test_page_of_feedback_shows_the_message_as_text(ename: str, evalue: str, shown: str) -> None:
+    assert f"<pre>{shown}" in first_of_page(marked("q1-tests", 0.0, ename=ename, evalue=evalue))
+
+
+def test_comments_of_a_teacher_are_listed_and_those_of_nbgrader_are_not() -> None:
+    cells = [nbformat.v4.new_code_cell("answer") for _ in range(2)]
+    for cell, name, comment in zip(cells, ("q1", "q2"), ("No response.", "well done"), strict=True):
+        cell.metadata = nbformat.from_dict({"nbgrader": {"grade_id": name, "grade": False, "comment": comment}})
+    found = first_of_page(*cells)
+    assert '<a href="#comment-q2">a comment on q2</a>' in found and "q1" not in found
 
 
 @needs_walls
@@ -257,12 +327,48 @@ def test_a_broken_new_version_leaves_no_page_of_the_old_one(graded: Class, monke
     handed_in = graded.course / "submitted" / "ben" / SHEET / f"{SHEET}.ipynb"
     handed_in.write_text("{broken", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["grading.py", str(graded.course)])
-    with pytest.raises(SystemExit, match="could not be graded"):
+    with pytest.raises(SystemExit, match="Not all that was handed in has marks"):
         grading.main()
     with (graded.course / "grades.csv").open(encoding="utf-8") as file:
         rows = {row["student_id"]: (float(row["score"]), row["status"]) for row in csv.DictReader(file)}
     assert rows["ben"] == (0, "not graded") and rows["ada"] == (sum(POINTS.values()), "graded")
     assert not list(graded.course.glob(f"*/ben/{SHEET}/{SHEET}.html"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["eve.ipynb", "eve/01_lenet.ipynb", "eve/01_lente/01_lenet.ipynb", "01_lenet/eve/01_lenet.ipynb"],
+)
+def test_a_submission_in_a_wrong_place_is_named(place: str, tmp_path: Path) -> None:
+    right = ["ada/01_lenet/01_lenet.ipynb", "ada/.ipynb_checkpoints/01_lenet.ipynb", "01_lenet/02_alexnet/any.ipynb"]
+    for name in (*right, place, "notes.txt"):
+        path = tmp_path / "submitted" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert grading.misplaced(tmp_path, ["01_lenet", "02_alexnet"]) == [Path(place)]
+
+
+@needs_walls
+def test_what_lies_in_a_wrong_place_is_said_and_is_a_failure(
+    graded: Class, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = graded.course / "submitted" / "gus" / f"{SHEET}.ipynb"
+    lost.parent.mkdir()
+    shutil.copy(graded.course / "release" / SHEET / f"{SHEET}.ipynb", lost)
+    beside = graded.course / "submitted" / "ada" / SHEET / f"{SHEET} (1).ipynb"
+    shutil.copy(lost, beside)
+    (graded.course / "submitted" / "hal" / SHEET).mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["grading.py", str(graded.course), "--again", "--processes", "1"])
+    for student in set(LOST) - {"ada"}:
+        shutil.rmtree(graded.course / "submitted" / student, ignore_errors=True)
+    with pytest.raises(SystemExit, match="Not all that was handed in has marks"):
+        grading.main()
+    printed = capsys.readouterr().out
+    assert f"NOT LOOKED AT: submitted/gus/{SHEET}.ipynb\n" in printed
+    assert f"submitted/ada/{SHEET}/{SHEET}.ipynb.\n" in printed
+    assert f"Not graded, 1 of 2: {SHEET} hal. " in printed
+    lost.unlink()
+    beside.unlink()
 
 
 @needs_walls
@@ -280,6 +386,14 @@ def test_grading_refuses_without_walls_and_says_what_to_do(tmp_path: Path, monke
     monkeypatch.setattr(sys, "argv", ["grading.py", str(tmp_path)])
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match=r"(?s)no program named bwrap.*apt-get install bubblewrap"):
+        grading.main()
+
+
+def test_grading_a_folder_that_is_no_course_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["grading.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match=rf"(?s)is no course.*make assignments COURSE={tmp_path}"):
         grading.main()
 
 
