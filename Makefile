@@ -63,7 +63,8 @@ links: $(READY)
 
 # Bytecode is compiled here, once: a kernel between walls cannot write it, and would compile TensorFlow every time.
 $(READY): requirements/$(EXTRA).txt pyproject.toml
-	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else 'The course needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12' % v)"
+	@echo "Everything is installed into $(VENV) now; that takes a minute or some, and happens once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements/$(EXTRA).txt)"
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/$(EXTRA).txt
@@ -83,4 +84,4 @@ lock: $(READY)
 	done
 
 clean:
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build/nothing-downloaded .pytest_cache .mypy_cache .ruff_cache .hypothesis
