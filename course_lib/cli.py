@@ -127,6 +127,7 @@ def _doctor() -> int:
     folder = settings.download_folder()
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     writable = os.access(parent, os.W_OK)
+    print(f"grading    {'bwrap found' if shutil.which('bwrap') else 'no bwrap; only who grades needs it'}")
     print(f"downloads  {'can' if writable else 'CANNOT'} be kept in COURSE_CACHE_DIR or the course's .cache")
     return 0 if writable else 1
 
