@@ -37,7 +37,9 @@ def hand_in(course: Path, learners: int, sheets: list[str]) -> int:
     found = sorted((NOTEBOOKS / "exercises" / "solutions").glob("*.ipynb"))
     solutions = [path for path in found if not sheets or path.stem in sheets]
     if not solutions:
-        raise RuntimeError(f"there is no sheet named {', '.join(sheets)}; there are {', '.join(p.stem for p in found)}.")
+        raise RuntimeError(
+            f"there is no sheet named {', '.join(sheets)}; there are {', '.join(p.stem for p in found)}."
+        )
     for number in range(learners):
         for path in solutions:
             folder = course / "submitted" / f"learner-{number}" / path.stem
