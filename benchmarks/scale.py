@@ -148,9 +148,9 @@ def needs(record: dict[str, Any], *, peak: float, utilisation: float, cores: int
 def table(record: dict[str, Any], found: dict[str, float], words: argparse.Namespace) -> str:
     """Return what is written between the markers."""
 
-    def hours(*names: str) -> str:
+    def hours(*names: str, machines: int = 1) -> str:
         needed = max(found[name] for name in names)
-        return f"{needed:,.1f} | {needed * words.price:,.1f}"
+        return f"{needed:,.1f} | {needed * words.price * machines:,.1f}"
 
     part = record["read"]["processor"] / record["decode"]["processor"]
     here = found["hours to train here"] + found["hours to decode here"]
@@ -163,7 +163,7 @@ def table(record: dict[str, Any], found: dict[str, float], words: argparse.Names
         "| **accelerator and cores, the slower of the two** | **"
         + hours("hours to train on the accelerator", "hours to decode beside it").replace(" | ", "** | **")
         + "** |",
-        f"| two workers: exchange of gradients alone | {hours('hours to exchange gradients')} |",
+        f"| two workers: exchange of gradients alone | {hours('hours to exchange gradients', machines=2)} |",
     ]
     images = {name: record["cores"] / record[name]["processor"] for name in ("train", "decode")}
     return "\n".join(
@@ -172,8 +172,9 @@ def table(record: dict[str, Any], found: dict[str, float], words: argparse.Names
             + ", ".join(f"{name} {version}" for name, version in record["versions"].items())
             + f"): AlexNet trains on {images['train']:,.1f} images a second in steps of {STEP}, and the pipeline "
             f"decodes {images['decode']:,.0f} photographs of {record['bytes']:,} bytes a second, each if all "
-            f"{record['cores']} cores do nothing else. To read a photograph without decoding it takes {part:.1%} of "
-            f"that time. The seconds are the processor's; others used {record['busy_before']:.0%} of it before.",
+            f"cores ({record['cores']}) do nothing else. To read a photograph without decoding it takes {part:.1%} of "
+            f"that time. The seconds are the processor's; before the measurement other programs used "
+            f"{record['busy_before']:.0%} of it.",
             "",
             f"Assumed: an accelerator with a peak of {words.peak / 1e12:,.1f} million million operations a second, "
             f"used to {words.utilisation:.0%}; {words.network / 1e9:,.0f} Gbit/s between two workers; "

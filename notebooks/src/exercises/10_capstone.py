@@ -114,7 +114,7 @@ check_sizes(
 check_sizes(
     192480,
     48960,
-    "A layer from 400 numbers to 120: 48,000 weights and 120 biases. Here the factor is 3.93. 49440 would mean a bias "
+    "A layer from 400 numbers to 120: 48,000 weights and 120 biases. Here the factor is 3.93. 50080 would mean a bias "
     "or a scale for each map that comes in.",
     [(1, 400, 120)],
 )
@@ -140,7 +140,7 @@ for _ in range(60):
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **b)** Weights lie in flash memory, of which there is plenty. What runs out first is often the working memory, which
+# **b)** Weights lie in flash memory, of which there is more. What runs out first is often the working memory, which
 # holds the maps. While a layer runs, its input and its output must both be there. Then the input can go.
 #
 # Write `demand(layers, samples)`. The network reads a window of one map with `samples` samples. Each layer is a tuple
@@ -279,7 +279,7 @@ assert hidden_refused > 5
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# What would the network of your choice take? Change the layers, and watch which of the three numbers moves most.
+# What would the network of your choice take? Change the layers, and watch which of the numbers moves most.
 
 # %%
 layers = [(5, 1, 6), (5, 2, 16), (5, 2, 32), (20, 1, 32), (1, 1, 2)]
@@ -792,8 +792,8 @@ check_fit(
     2,
     np.log(4) - 0.75 * np.log(3),
     "Three of these four beats are right, and the scores are 2 ln 3, so at temperature 2 each beat gets 3/4: as sure "
-    "as it is right. 0.5 would mean that the scores were multiplied by the temperature, 8 or 0.25 that the largest "
-    "loss was looked for, or 0.25 that the labels have no say. Accuracy is the same at each temperature and cannot "
+    "as it is right. 0.5 would mean that the scores were multiplied by the temperature, 0.25 that the largest loss "
+    "was looked for or that the labels have no say. Accuracy is the same at each temperature and cannot "
     "choose. A loss of 2.249341 would be a sum and not a mean, 0.811278 comes from the logarithm to base 2.",
     [[2 * np.log(3), 0]] * 4,
     [0, 0, 0, 1],
@@ -892,12 +892,12 @@ for each in (1, temperature):
 # ## Question 4: what made later networks small
 #
 # AlexNet has 61 million parameters, and ResNet-50, with fifty layers, has 26 million. Two ideas did most of that. One
-# is a block that thins out its maps before it looks around. The other is a head without hidden layers.
+# is a block that reduces the number of its maps before its larger kernels. The other is a head without hidden layers.
 #
 # **a)** Write `block(maps_in, branches, joined)`. A block gives its input to several branches side by side, and joins
 # what they give. `branches` is a list of branches, and each branch is a list of convolutions, one after another, each a
 # tuple `(kernel, maps)` with a square kernel. A branch without convolutions, `[]`, hands on the input as it is: a
-# shortcut. There are no biases, since batch normalisation follows. Return `(weights, maps_out)`:
+# shortcut. Biases are not counted. Return `(weights, maps_out)`:
 #
 # - `weights`: the weights of all kernels in the block.
 # - `maps_out`: the maps that the block gives. If `joined` is `"concatenate"`, the maps of the branches stand one behind
@@ -1145,14 +1145,15 @@ for _ in range(80):
 # %% [markdown]
 # ## Question 5: a loose electrode
 #
-# In a laboratory the electrodes are glued on, and the wearer sits still. On a wrist they are not, and the wearer is
-# not. How noisy a record is, is said in decibels. The *signal-to-noise ratio* is
+# In a laboratory the electrodes are glued on, and the wearer sits still. On a wrist nothing is glued and nobody sits
+# still. We say in decibels how noisy a record is. The *signal-to-noise ratio* is
 #
 # $$\text{SNR} = 10 \log_{10} \frac{P_\text{signal}}{P_\text{noise}}$$
 #
 # where the power $P$ of a row of samples is the mean square of their distances from their own mean. (So an electrode
-# that adds the same voltage to all samples adds no power.) At 0 dB noise and signal have the same power, at 10 dB the
-# signal has ten times as much, and at −10 dB a tenth.
+# that adds the same voltage to all samples adds no power. The chapter takes the power of the signal from the height of
+# the spikes; here it is that of the window.) At 0 dB noise and signal have the same power, at 10 dB the signal has ten
+# times as much, and at −10 dB a tenth.
 #
 # **a)** Write `mix(windows, noise, ratio)`. `windows` and `noise` have the shape (beats, samples). Add to each window
 # its row of noise, made larger or smaller so that the SNR of *this* window is `ratio` decibels. The noise is scaled by
@@ -1225,7 +1226,7 @@ check_mix(
 )
 check_mix(
     [[10.1, 9.9, -10.1, -9.9]],
-    "At 40 dB the noise has a ten-thousandth of the power 100, so its samples are 0.1. 10.001 would mean that the root "
+    "At 40 dB the noise has a ten-thousandth of the power 100, so its samples are 0.1. 10.01 would mean that the root "
     "was forgotten, 11 that 20 was put where 10 belongs, and 1010 a ratio with the wrong sign.",
     [[10, 10, -10, -10]],
     [[1, -1, -1, 1]],
@@ -1466,7 +1467,7 @@ seconds = np.arange(windows.shape[1]) / 120
 waves = generator.uniform(0.2, 0.6, (len(windows), 1)) * seconds + generator.random((len(windows), 1))
 noises = {"white": generator.normal(size=windows.shape), "drift": np.sin(2 * np.pi * waves)}
 ratios = [20, 10, 5, 0, -5]
-print("all numbers in %               clean" + "".join(f"{ratio:8d} dB" for ratio in ratios))
+print("all numbers in %" + 20 * " " + "".join(f"{ratio:8d} dB" for ratio in ratios))
 for name, detect in detectors.items():
     clean = 100 * detect(windows)
     print(f"{name}: sensitivity {clean[ectopic].mean():.0f}, false alarms {clean[~ectopic].mean():.0f}")
