@@ -88,15 +88,13 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
 def table(results: dict[str, Any]) -> str:
     """Return recorded results as a Markdown table, with a line on how they were made."""
     sheets = ", ".join(results["sheets"])
-    lines = [
-        f"| graders at a time | {results['submissions']} submissions{f' of {sheets}' if sheets else ''}, seconds | "
-        f"seconds each | {'' if sheets else f'{CLASS} learners × {SHEETS} sheets, extrapolated'} |",
-        "| --- | --- | --- | --- |",
-    ]
+    columns = ["graders at a time", f"{results['submissions']} submissions{f' of {sheets}' if sheets else ''}, seconds"]
+    columns += ["seconds each"] if sheets else ["seconds each", f"{CLASS} learners × {SHEETS} sheets, extrapolated"]
+    lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     for run in results["runs"]:
         each = run["seconds"] / results["submissions"]
-        hours = "" if sheets else f"{each * CLASS * SHEETS / 3600:.1f} hours"
-        lines.append(f"| {run['processes']} | {run['seconds']:.0f} | {each:.1f} | {hours} |")
+        hours = "" if sheets else f" {each * CLASS * SHEETS / 3600:.1f} hours |"
+        lines.append(f"| {run['processes']} | {run['seconds']:.0f} | {each:.1f} |{hours}")
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     others = max(run["busy_before"] for run in results["runs"])
     lines += [
