@@ -125,6 +125,7 @@ def grade(app: NbGrader, submission: Submission) -> None:
         Autograde(coursedir=app.coursedir, parent=app, force=True).start()
         GenerateFeedback(coursedir=app.coursedir, parent=app, force=True).start()
     except Exception:
+        submission.forget()  # marks without a page are no grading
         traceback.print_exc()
         print(*WalledExecute.remarks, file=sys.stderr)
         sys.exit(1)

@@ -372,6 +372,19 @@ def test_what_lies_in_a_wrong_place_is_said_and_is_a_failure(
 
 
 @needs_walls
+def test_marks_without_a_page_are_no_grading(
+    graded: Class, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("the page cannot be written")
+
+    monkeypatch.setattr(grading.GenerateFeedback, "start", fail)
+    assert grading.grade_batch(graded.course, [f"{SHEET}/ada"], walls=True) == 1
+    assert f"{SHEET}  ada  NOT GRADED, 0 marks: " in capfd.readouterr().out
+    assert not grading.Submission(graded.course, "ada", SHEET).is_graded()
+
+
+@needs_walls
 def test_a_submission_is_ended_when_its_time_is_over() -> None:
     slow = "import time\nwhile True:\n    time.sleep(1)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("1 + 1", slow, "2 + 2")])
